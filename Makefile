@@ -1,0 +1,40 @@
+# Every target works alone on a machine with Python 3.11 or newer, make and git: .venv is made when missing.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.PHONY: repro test check format ui lock clean-venv
+
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export UV_COMPILE_BYTECODE := 1
+READY := $(VENV)/.ready
+
+repro: $(READY)  ## run the active study (params.yaml) and write its report
+	rankclip repro
+
+test: $(READY)
+	pytest
+
+check: $(READY)
+	ruff format --check .
+	ruff check .
+	mypy
+	lint-imports
+	pytest
+
+format: $(READY)
+	ruff format .
+	ruff check --fix .
+
+ui: $(READY)  ## MLflow on http://127.0.0.1:5000
+	rankclip ui
+
+lock: $(READY)  ## resolve again after a change of pyproject.toml
+	uv pip compile --universal --python-version 3.11 --extra pipeline --extra dev pyproject.toml \
+		--upgrade --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet -o requirements.lock
+
+$(READY): requirements.lock pyproject.toml
+	test -x $(VENV)/bin/python || python3 -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet uv==0.13.9
+	uv pip install --quiet --python $(VENV)/bin/python -r requirements.lock
+	uv pip install --quiet --python $(VENV)/bin/python --no-deps --editable .
+	touch $@

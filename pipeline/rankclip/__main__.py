@@ -1,0 +1,5 @@
+"""`python -m rankclip`."""
+
+from rankclip.cli import main
+
+main()

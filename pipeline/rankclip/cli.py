@@ -1,0 +1,126 @@
+"""The command line. Nothing heavy is imported before a command needs it, so that help comes at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from rankclip import lifecycle
+
+app = typer.Typer(
+    help="Studies of ranking consistency in image-text pretraining: crawl, pretrain, evaluate, compare.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+Changes = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes, for example train.lr=2e-3.")
+]
+ROOT = Path()
+
+
+@app.command()
+def use(
+    study: Annotated[str, typer.Argument(help="Name of a study; `rankclip list studies` shows them.")],
+    changes: Changes = None,
+) -> None:
+    """Make STUDY the active one: compose conf/, check it, write params.yaml.
+
+    A change sets any key (train.lr=2e-3, study.seeds=[0,1]) or chooses a configuration (model=shapes-vit).
+    """
+    from rankclip import config
+
+    chosen = config.compose(study, changes or [])
+    config.write(chosen)
+    typer.echo(f"{chosen.study.name} is active: {described(chosen)}. Next: rankclip repro")
+
+
+@app.command()
+def check() -> None:
+    """Check params.yaml, the active study, without running anything."""
+    from rankclip import config
+
+    typer.echo(f"params.yaml is right: {described(config.load())}")
+
+
+@app.command("list")
+def list_(
+    what: Annotated[
+        Literal["objectives", "models", "studies", "benchmarks"], typer.Argument(help="What to list.")
+    ],
+) -> None:
+    """List what can be chosen, with a line on each."""
+    from rankclip import catalogue
+
+    for name, line in catalogue.entries(what):
+        typer.echo(f"{name:20} {line}".rstrip())
+
+
+@app.command()
+def repro() -> None:
+    """Run what is missing of the active study, and write its report."""
+    from rankclip import reproduce
+
+    raise typer.Exit(reproduce.run(ROOT))
+
+
+@app.command()
+def pretrain(
+    pending: Annotated[
+        bool, typer.Option("--pending", help="Train every run that is missing, of all arms at once.")
+    ],
+    slots: Annotated[
+        int | None, typer.Option(min=1, help="Most runs at once; by default as many as fit.")
+    ] = None,
+) -> None:
+    """Train the missing runs of all arms side by side; `dvc repro` then adopts them."""
+    from rankclip import reproduce
+
+    if pending:
+        reproduce.pretrain_pending(ROOT, slots)
+
+
+@app.command()
+def evaluate(
+    pending: Annotated[
+        bool, typer.Option("--pending", help="Score every run that is not scored, of all arms at once.")
+    ],
+) -> None:
+    """Score the runs of all arms side by side; `dvc repro` then adopts the scores."""
+    from rankclip import reproduce
+
+    if pending:
+        reproduce.evaluate_pending(ROOT)
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(min=1024, max=65535, help="Port on this machine.")] = 5000) -> None:
+    """Show all runs in MLflow, on this machine only."""
+    from rankclip import reproduce
+
+    raise typer.Exit(reproduce.ui(ROOT, port))
+
+
+@app.command()
+def doctor() -> None:
+    """Check this machine, a line each: ok, or what to do."""
+    from rankclip import doctor as doctor_
+
+    raise typer.Exit(doctor_.run(ROOT))
+
+
+def described(study: object) -> str:
+    """A study in half a line."""
+    from rankclip.config import Study
+
+    assert isinstance(study, Study)
+    arms, seeds = len(study.arms), len(study.study.seeds)
+    return f"{arms} arms x {seeds} seeds, {study.train.steps} steps of {study.train.batch_size} pairs, {study.model.name}"
+
+
+def main() -> None:
+    """Entry point."""
+    lifecycle.run(app)

@@ -1,0 +1,242 @@
+"""A study: its sections, how `conf/` becomes one, and what is said of a wrong one.
+
+`conf/` is a Hydra tree. `compose` turns it into a Study, `write` into `params.yaml`, the complete active study,
+which DVC and every stage read; nothing else composes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import yaml
+from pydantic import Field, JsonValue, NonNegativeInt, ValidationError, model_validator
+
+from rankclip import complaints, files
+from rankclip.data.curate_spec import CurateSpec
+from rankclip.data.download_spec import DownloadSpec
+from rankclip.data.ingest_spec import IngestSpec
+from rankclip.data.shard_spec import ShardSpec
+from rankclip.data.sources import SourceSpec
+from rankclip.errors import InputError
+from rankclip.evaluation.spec import EvaluationSpec
+from rankclip.models.spec import ModelSpec
+from rankclip.objectives import Objective
+from rankclip.report.spec import ReportSpec
+from rankclip.spec import Spec
+from rankclip.training.spec import TrainSpec
+
+PARAMS = Path("params.yaml")
+CONF = Path("conf")
+GROUPS = ("data", "model", "train", "evaluation", "objective")
+"""Folders of `conf/` besides `study`; the first four can be chosen on the command line: `model=shapes-vit`."""
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
+ArmName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=64)]
+
+
+class StudySpec(Spec):
+    """What the study asks."""
+
+    name: Name
+    """Part of every path of the study, so that studies never mix."""
+
+    question: str
+    """The question in one sentence."""
+
+    claims: bool
+    """Whether the answer means anything; a study that only proves the pipeline claims nothing."""
+
+    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
+    """Seeds of every arm, paired in comparisons."""
+
+    @model_validator(mode="after")
+    def _seeds_differ(self) -> Self:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds {list(self.seeds)} repeat one; a repeated seed is no second measurement")
+        return self
+
+
+class Recipe(Spec):
+    """What an arm's overrides may change."""
+
+    model: ModelSpec
+    train: TrainSpec
+
+
+class Arm(Spec):
+    """An objective, and what else is different from the study's model and recipe."""
+
+    objective: Objective
+    """What the arm is trained for."""
+
+    overrides: dict[str, JsonValue]
+    """Dotted keys of `model` and `train` and their values, for example `train.lr: 2e-3`."""
+
+    def recipe(self, model: ModelSpec, train: TrainSpec) -> Recipe:
+        """The study's model and recipe with this arm's overrides."""
+        values = {"model": model.dump(), "train": train.dump()}
+        for key, value in self.overrides.items():
+            assign(values, key, value)
+        return Recipe.model_validate(values)
+
+
+class Study(Spec):
+    """The complete active study; `params.yaml` holds exactly this."""
+
+    study: StudySpec
+    source: SourceSpec
+    ingest: IngestSpec
+    download: DownloadSpec
+    curate: CurateSpec
+    shard: ShardSpec
+    model: ModelSpec
+    train: TrainSpec
+    evaluation: EvaluationSpec
+    report: ReportSpec
+    arms: Annotated[dict[ArmName, Arm], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _arms_are_different_runs(self) -> Self:
+        seen: dict[str, str] = {}
+        for name, arm in self.arms.items():
+            try:
+                recipe = arm.recipe(self.model, self.train)
+            except ValidationError as error:
+                raise ValueError(f"arms.{name}.overrides: {complaints.first(error, Recipe)}") from None
+            run = repr((arm.objective.terms, recipe))
+            if run in seen:
+                raise ValueError(f"arms.{name} and arms.{seen[run]} are the same run; remove one")
+            seen[run] = name
+        return self
+
+    @model_validator(mode="after")
+    def _validates_on_what_it_has(self) -> Self:
+        missing = sorted(set(self.train.validation) - set(self.evaluation.names))
+        if missing:
+            raise ValueError(
+                f"train.validation names {', '.join(missing)}, which evaluation.benchmarks lacks; "
+                f"it has {', '.join(self.evaluation.names)}"
+            )
+        return self
+
+
+def assign(values: dict[str, Any], key: str, value: Any) -> None:
+    """Sets a dotted key; missing sections are made, so that the schema can complain of them by name."""
+    *path, last = key.split(".")
+    for part in path:
+        below = values.setdefault(part, {})
+        if not isinstance(below, dict):
+            raise InputError(f"{key}: {part} is a value, not a section; remove what follows it")
+        values = below
+    values[last] = value
+
+
+def validate(values: Mapping[str, Any], origin: str) -> Study:
+    """The study in `values`.
+
+    Raises:
+        InputError: a key or value is wrong; the line names it and the valid choices.
+    """
+    try:
+        return Study.model_validate(values)
+    except ValidationError as error:
+        raise InputError(f"{origin}: {complaints.first(error, Study)}") from None
+
+
+def load(path: Path = PARAMS) -> Study:
+    """The active study.
+
+    Raises:
+        InputError: there is none, or it is wrong.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"{path} is missing here ({Path.cwd()}); run this in the repository, after `rankclip use STUDY`"
+        ) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(
+            f"{path} cannot be read ({files.one_line(error)}); write it with `rankclip use STUDY`"
+        ) from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path} holds no sections; write it with `rankclip use STUDY`")
+    return validate(values, str(path))
+
+
+def names(group: str, conf: Path = CONF) -> list[str]:
+    """Configurations of a group of `conf/`, by name."""
+    return sorted(path.stem for path in (conf / group).glob("*.yaml"))
+
+
+def compose(study: str, changes: Sequence[str] = (), conf: Path = CONF) -> Study:
+    """The study of that name with `key=value` changes.
+
+    Raises:
+        InputError: the study, a key or a value does not exist.
+    """
+    pairs = [parse(change) for change in changes]
+    choose(study, "study", conf)
+    chosen = [f"study={study}"]
+    for key, value in pairs:
+        if key in GROUPS:
+            chosen.append(f"{key}={choose(str(value), key, conf)}")
+    values = hydra_values(chosen, conf)
+    for key, value in pairs:
+        if key not in GROUPS:
+            assign(values, key, value)
+    return validate(values, f"study {study}")
+
+
+def choose(name: str, group: str, conf: Path) -> str:
+    """`name`, if the group has it."""
+    if name not in names(group, conf):
+        raise InputError(f"{group} {name!r} is unknown; choose one of {', '.join(names(group, conf))}")
+    return name
+
+
+def parse(change: str) -> tuple[str, Any]:
+    """`key=value` as key and YAML value."""
+    key, found, text = change.partition("=")
+    if not found or not key:
+        raise InputError(f"{change!r} is not key=value, for example train.steps=200")
+    try:
+        return key, number(yaml.safe_load(text))
+    except yaml.YAMLError:
+        raise InputError(f"the value of {change!r} is not YAML; quote it") from None
+
+
+def number(value: Any) -> Any:
+    """YAML 1.1 takes 1e-3 for text; people mean the number."""
+    if isinstance(value, str):
+        try:
+            return float(value) if value.strip()[:1] in "0123456789.-+" else value
+        except ValueError:
+            return value
+    return value
+
+
+def hydra_values(chosen: list[str], conf: Path) -> dict[str, Any]:
+    """What Hydra composes."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        with initialize_config_dir(str(conf.absolute()), version_base="1.3"):
+            composed = hydra_compose("config", overrides=chosen)
+        values: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise InputError(f"{conf} does not compose ({files.one_line(error)}); see conf/config.yaml") from None
+    return values
+
+
+def write(study: Study, path: Path = PARAMS) -> None:
+    """Writes the active study, complete, so that no default hides."""
+    head = "# The complete active study, written by `rankclip use`; `dvc exp run -S key=value` may edit it.\n"
+    text = yaml.safe_dump(study.dump(), sort_keys=False, allow_unicode=True, width=110)
+    files.write_text(path, head + text)

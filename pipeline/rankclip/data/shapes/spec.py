@@ -1,0 +1,110 @@
+"""The knobs of the embedded world."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeInt
+
+from rankclip.data.shapes.trouble import TroubleSpec
+from rankclip.spec import Spec
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class MentionSpec(Spec):
+    """How likely a caption mentions an attribute of an object that it mentions at all."""
+
+    shape: Share
+    """What it is, by its name or by that of its family."""
+
+    hue: Share
+    """Its colour."""
+
+    size: Share
+    """Its size."""
+
+    cell: Share
+    """Where it is."""
+
+    fill: Share
+    """How it is filled."""
+
+    background: Share
+    """What lies behind it; asked once a caption."""
+
+    other_objects: Share
+    """Each object after the first."""
+
+
+class ShapesSpec(Spec):
+    """The embedded world, as a list of URLs in CC3M's official form."""
+
+    name: Literal["shapes"] = "shapes"
+
+    seed: NonNegativeInt
+    """Everything drawn or written follows from it."""
+
+    images: Annotated[int, Field(ge=10, le=1_000_000)]
+    """Images offered for training, before any trouble."""
+
+    side: Annotated[int, Field(ge=16, le=512)]
+    """Width and height of a drawn image, pixels."""
+
+    zipf: Annotated[float, Field(ge=0.0, le=3.0)]
+    """Exponent of the falling frequencies of shapes, hues, fills and backgrounds; 0 is uniform."""
+
+    digits: Share
+    """Share of objects that are printed digits."""
+
+    textures: Share
+    """Share of objects that are not solid, and of backgrounds that are patterned."""
+
+    objects: tuple[Share, Share, Share]
+    """Shares of images with one, two and three objects; they add up to 1."""
+
+    ambiguity: Share
+    """Share of captions that are vague: a hypernym at best."""
+
+    noise: Share
+    """Share of captions that describe another image."""
+
+    boilerplate: Share
+    """Share of captions with words that belong to no image."""
+
+    mentions: MentionSpec
+    """Mention rates of captions that are not vague."""
+
+    pixel_noise: Share
+    """Standard deviation of the noise on each pixel, as a share of full brightness."""
+
+    duplicate_urls: Share
+    """Share of rows repeated under the same URL."""
+
+    bad_rows: Share
+    """Share of extra rows that are not `caption<TAB>http URL`."""
+
+    trouble: TroubleSpec
+    """What the world's own web server does wrong."""
+
+    def write(self, folder: Path) -> Path:
+        """Writes the list (`captions.tsv`, returned), `latents.parquet` and `captions.parquet` into `folder`."""
+        from rankclip.data.shapes.source import write_source
+
+        return write_source(self, folder)
+
+    @contextmanager
+    def serve(self) -> Iterator[dict[str, tuple[str, int]]]:
+        """Runs the world's web server; yields the hosts it answers for: `{host: (address, port)}`."""
+        from rankclip.data.shapes.server import serving
+
+        server: AbstractContextManager[int] = serving(self)
+        with server as port:
+            yield {HOST: ("127.0.0.1", port)}
+
+
+HOST = "shapes.invalid"
+"""Reserved never to resolve (RFC 2606), so that a crawl cannot leave this machine."""

@@ -1,0 +1,222 @@
+"""Atomic files, digests, tables and records: what every folder of results is made with.
+
+A file is written beside its final name and moved there, so that a reader sees the old file, the new one or
+none, never a part.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rankclip.errors import DataError
+from rankclip.spec import digest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+REMEDY = "make it again with `dvc repro`"
+RECORDED_PACKAGES = (
+    "rankclip",
+    "img2dataset",
+    "numpy",
+    "open_clip_torch",
+    "pillow",
+    "pyarrow",
+    "ray",
+    "torch",
+)
+
+
+@contextmanager
+def replace(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends well and else vanishes.
+
+    The parent folder is made when missing; data reach the disk before the name does.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        _flush(temporary)
+        temporary.replace(path)
+        _flush(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)  # unlike `open`, works for folders too
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file's bytes as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8, atomically."""
+    with replace(path) as temporary:
+        temporary.write_bytes(text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON, keys in the order given, atomically.
+
+    Raises:
+        ValueError: a number is not finite; such a file could not be read elsewhere.
+    """
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, remedy: str = REMEDY) -> Any:
+    """The value stored in a JSON file.
+
+    Raises:
+        DataError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; {remedy}") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as JSON ({one_line(error)}); {remedy}") from None
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a table as Parquet, atomically; equal tables give equal bytes (of one version of pyarrow)."""
+    from pyarrow import parquet
+
+    with replace(path) as temporary:
+        parquet.write_table(table.replace_schema_metadata(None), temporary, compression="zstd")
+
+
+def read_table(path: Path, columns: list[str] | None = None, remedy: str = REMEDY) -> pa.Table:
+    """The table stored in a Parquet file, or only its `columns`.
+
+    Raises:
+        DataError: the file is missing, cannot be read or lacks a column.
+    """
+    with _opened(path, remedy) as file:
+        lacking = sorted(set(columns or ()) - set(file.schema_arrow.names))
+        if lacking:
+            raise DataError(f"{path} has no column {', '.join(lacking)}; {remedy}")
+        return file.read(columns)
+
+
+def column_names(path: Path, remedy: str = REMEDY) -> list[str]:
+    """Names of the columns of a Parquet file, read from its footer alone.
+
+    Raises:
+        DataError: the file is missing or cannot be read.
+    """
+    with _opened(path, remedy) as file:
+        return list(file.schema_arrow.names)
+
+
+@contextmanager
+def _opened(path: Path, remedy: str) -> Iterator[parquet.ParquetFile]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            yield file
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; {remedy}") from None
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path} cannot be read as Parquet ({one_line(error)}); {remedy}") from None
+
+
+def write_record(
+    folder: Path,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    counts: Mapping[str, int],
+    **facts: str | int,
+) -> None:
+    """Write `folder/record.json`: what the folder was made from; its presence says it is complete.
+
+    Args:
+        folder: the finished folder; call this last.
+        config: the config sections used, as plain JSON values.
+        inputs: name of each input -> its digest.
+        counts: what was counted, for example {"samples": 1000}.
+        facts: whatever else names the folder, for example its arm and seed.
+    """
+    record = {
+        **facts,
+        "config_digest": digest(dict(config)),
+        "config": dict(config),
+        "inputs": dict(inputs),
+        "counts": dict(counts),
+        **_code(),
+        "versions": {"python": platform.python_version(), **_versions()},
+    }
+    write_json(folder / "record.json", record)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Put `source` at `target` by a hard link, else by a copy, replacing what is there."""
+    with replace(target) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+
+
+def one_line(error: BaseException) -> str:
+    """An exception's text without line breaks, at most 200 characters; its class where it has no text."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in RECORDED_PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def _code() -> dict[str, str | bool]:
+    commit = _git("rev-parse", "HEAD")
+    # only code and parameters count: dvc.lock changes during every run
+    changed = _git("status", "--porcelain", "--", ":/pipeline", ":/stages", ":/params.yaml")
+    return {"git_commit": commit or "unknown", "git_dirty": bool(changed)}
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+@functools.cache
+def code_digest(places: tuple[str, ...]) -> str:
+    """Digest of these sources (files or folders below the package), so that results of other code are not taken
+    for those of this one."""
+    package = Path(__file__).parent
+    total = hashlib.sha256()
+    for place in places:
+        below = sorted((package / place).rglob("*.*")) or [package / place]
+        for source in (path for path in below if path.suffix in (".py", ".json")):
+            total.update(f"{source.relative_to(package).as_posix()} {sha256(source)}\n".encode())
+    return total.hexdigest()[:16]

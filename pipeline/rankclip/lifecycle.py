@@ -1,0 +1,192 @@
+"""How our processes start and end: quiet, with one-line errors, never outliving whoever asked for the work.
+
+After `kill -9` of dvc a stage would live on and write beside the next one, so a stage watches its ancestors
+up to dvc, pool workers die with their parent, and a folder in work is locked. POSIX only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import psutil
+import typer
+
+from rankclip.errors import RankclipError, RunError
+
+QUIET = {
+    "DVC_NO_ANALYTICS": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "NO_ALBUMENTATIONS_UPDATE": "1",  # albumentations, a dependency of img2dataset, asks the index for news
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the behaviour that Ray otherwise announces with a warning
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "WANDB_MODE": "disabled",  # img2dataset imports wandb
+}
+"""Environment of every process of ours: no calls home, no announcements."""
+
+TIMES = "RANKCLIP_TIMES"
+"""Environment variable: the file to which stages add how long they took."""
+
+STOPPED_BY_US = 137
+"""Exit code of a stage that ends because an ancestor is gone; the code of a SIGKILL."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+def quiet() -> None:
+    """Sets `QUIET` where the user has not chosen otherwise; children inherit it."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+
+
+def stage(main: Callable[..., Any]) -> NoReturn:
+    """Runs `main` as a command line of one command (as `typer.run`) by the rules of `run`."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    started = time.monotonic()
+    try:
+        run(app)
+    finally:
+        note_time(Path(sys.argv[0]).stem, time.monotonic() - started)
+
+
+def note_time(stage: str, seconds: float) -> None:
+    """Adds a line to the table of times, where the caller of this process keeps one."""
+    if TIMES in os.environ:
+        with Path(os.environ[TIMES]).open("a") as file:
+            file.write(json.dumps({"stage": stage, "seconds": round(seconds, 2)}) + "\n")
+
+
+def run(app: Callable[[], Any]) -> NoReturn:
+    """Runs a command line and exits.
+
+    Exit codes: that of the `RankclipError` (which is one line on stderr), 130 after Ctrl-C, 143 after SIGTERM
+    (cleanly: `finally` blocks run), 137 when the dvc that called us is gone.
+    """
+    quiet()
+    signal.signal(signal.SIGTERM, _terminate)
+    die_with_ancestors()
+    try:
+        app()
+    except RankclipError as error:
+        sys.stderr.write(f"rankclip: error: {' '.join(str(error).split())}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    # A second signal while `finally` blocks run must not interrupt them.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(143)
+
+
+def die_with_ancestors(every_s: float = 0.5) -> None:
+    """Ends this process and all below it soon after dvc, or a process between dvc and us, is gone.
+
+    Does nothing outside a DVC stage: what a person starts by hand may outlive the shell.
+    """
+    chain = _chain_to_dvc()
+    if chain:
+        threading.Thread(target=_watch, args=(chain, every_s), name="ancestors", daemon=True).start()
+
+
+def _chain_to_dvc() -> list[psutil.Process]:
+    """Our ancestors up to the dvc that runs us: the first one outside the environment it gives its stages."""
+    stage_of = {name: os.environ.get(name) for name in ("DVC_ROOT", "DVC_STAGE")}
+    if stage_of["DVC_STAGE"] is None:
+        return []
+    chain = []
+    for ancestor in psutil.Process().parents():
+        chain.append(ancestor)
+        try:
+            environment = ancestor.environ()
+        except psutil.Error:
+            break
+        if any(environment.get(name) != value for name, value in stage_of.items()):
+            break
+    return chain
+
+
+def _watch(chain: list[psutil.Process], every_s: float) -> None:
+    while all(_alive(process) for process in chain):
+        time.sleep(every_s)
+    kill_descendants()
+    os._exit(STOPPED_BY_US)
+
+
+def _alive(process: psutil.Process) -> bool:
+    # psutil compares start times, so a reused pid is not mistaken; a zombie does nothing more.
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def kill_descendants() -> None:
+    """Sends SIGKILL to every process below this one; twice, since one may start another meanwhile."""
+    for _ in range(2):
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
+def die_with_parent() -> None:
+    """Has the kernel kill this process when its parent ends; call it first in a pool worker.
+
+    Linux only (elsewhere nothing happens). The parent must have started us from a thread that lives as long
+    as the work, its main thread say: the kernel counts the end of that thread as the end of the parent.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before the request
+        os._exit(STOPPED_BY_US)
+
+
+@contextlib.contextmanager
+def lock(folder: Path, wait_s: float = 30.0) -> Iterator[None]:
+    """Holds `folder` (made when missing) for this process alone; the kernel lets go when the process ends.
+
+    Raises:
+        RunError: another process still holds it after `wait_s` seconds; the message names it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a+") as file:
+        deadline = time.monotonic() + wait_s
+        while not _try_lock(file.fileno()):
+            if time.monotonic() >= deadline:
+                file.seek(0)
+                holder = file.read().strip() or "unknown"
+                raise RunError(
+                    f"{folder} is in use by process {holder}; wait for it or end it, then try again"
+                )
+            time.sleep(0.1)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

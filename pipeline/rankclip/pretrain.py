@@ -1,0 +1,153 @@
+"""Training many runs: which are asked for, which are not done, and an arm's runs as one folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rankclip import files, launch
+from rankclip.config import Arm, Study
+from rankclip.errors import InputError
+from rankclip.models.spec import ModelSpec
+from rankclip.progress import Watch
+from rankclip.tracking import RunLog, Tracker
+from rankclip.training.request import TrainRequest
+from rankclip.training.run import METRICS, WEIGHTS, train_run
+from rankclip.training.spec import TrainSpec
+
+EXPORTED = (WEIGHTS, METRICS, "record.json")
+"""Files of a finished run; the record last, since it says that the others are there."""
+
+
+def requests(
+    name: str, arm: Arm, model: ModelSpec, train: TrainSpec, seeds: Sequence[int], data: Path, work: Path
+) -> list[TrainRequest]:
+    """A request for each seed of an arm.
+
+    Args:
+        name: of the arm.
+        arm: objective and overrides.
+        model: the study's model.
+        train: the study's recipe.
+        seeds: the study's seeds.
+        data: the study's folder of data, with `shards` and `benchmarks`.
+        work: folder of runs by digest.
+
+    Raises:
+        DataError: there are no shards.
+    """
+    recipe = arm.recipe(model, train)
+    manifest = data / "shards" / "manifest.json"
+    files.read_json(manifest, "make the shards with `dvc repro shard`")
+    return [
+        TrainRequest(
+            arm=name,
+            seed=seed,
+            model=recipe.model,
+            objective=arm.objective,
+            train=recipe.train,
+            shards=manifest.parent.absolute(),
+            shards_digest=files.sha256(manifest),
+            benchmarks=(data / "benchmarks").absolute(),
+            work=work.absolute(),
+        )
+        for seed in seeds
+    ]
+
+
+def of_study(study: Study, arms: Sequence[str], data: Path, work: Path) -> list[TrainRequest]:
+    """The requests of several arms, their seeds in turn, so that each arm has a first result early."""
+    by_arm = [
+        requests(arm, study.arms[arm], study.model, study.train, study.study.seeds, data, work)
+        for arm in arms
+    ]
+    return [request for turn in zip(*by_arm, strict=True) for request in turn]
+
+
+def train(asked: Sequence[TrainRequest], tracker: Tracker, slots: int | None = None) -> None:
+    """Trains what is not finished, as many runs at once as the resources allow, and follows it in MLflow.
+
+    Raises:
+        RunError: a run failed; the others are finished and kept.
+    """
+    todo = list({request.folder: request for request in asked if not request.finished}.values())
+    for request in todo:
+        request.folder.mkdir(parents=True, exist_ok=True)
+    logs = {request.key: open_log(tracker, request) for request in asked}
+    with Watch({request.key: (request.folder / METRICS, request.train.steps) for request in todo}) as watch:
+
+        def poll() -> None:
+            watch.refresh()
+            for request in todo:
+                logs[request.key].follow(request.folder / METRICS)
+
+        if todo:
+            start(todo, slots, poll)
+    for request in asked:  # also what an earlier driver finished and could not send
+        logs[request.key].follow(request.folder / METRICS)
+        logs[request.key].finish()
+
+
+def start(todo: Sequence[TrainRequest], slots: int | None, poll: Callable[[], None]) -> None:
+    """One Ray task a run, or, with RANKCLIP_WORKERS, one group of workers after another."""
+    count = workers()
+    if count > 1:
+        for request in todo:
+            launch.train_group(
+                train_run, request.dump() | {"key": request.key}, count, request.folder, on_poll=poll
+            )
+        return
+    cpus = max(request.train.threads for request in todo)
+    items = [request.dump() | {"key": request.key} for request in todo]
+    logs = todo[0].work / "logs"
+    launch.values(launch.map_tasks(train_run, items, cpus=cpus, slots=slots, on_poll=poll, logs=logs))
+
+
+def workers() -> int:
+    """Processes a run is spread over: RANKCLIP_WORKERS, 1 by default.
+
+    Raises:
+        InputError: it is not a positive whole number.
+    """
+    text = os.environ.get("RANKCLIP_WORKERS", "1")
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(f"RANKCLIP_WORKERS={text!r} is not a positive whole number; set it to 1 or more")
+    return int(text)
+
+
+def open_log(tracker: Tracker, request: TrainRequest) -> RunLog:
+    """The run in MLflow."""
+    params = {"arm": request.arm, "seed": request.seed, **request.config}
+    return tracker.open_run(
+        f"{request.arm}_s{request.seed}",
+        f"{request.key}/{request.content_digest}",
+        request.folder,
+        params=params,
+        tags={"arm": request.arm, "seed": str(request.seed)},
+        data_digest=request.shards_digest[:16],
+    )
+
+
+def export(asked: Sequence[TrainRequest], out: Path) -> None:
+    """Writes exactly these finished runs to an arm's folder, `seed-<k>` each."""
+    shutil.rmtree(out, ignore_errors=True)
+    for request in asked:
+        for name in EXPORTED:
+            target = out / f"seed-{request.seed}" / name
+            with files.replace(target) as beside:
+                shutil.copyfile(request.folder / name, beside)
+
+
+def run(asked: Sequence[TrainRequest], study: str, root: Path, out: Path) -> None:
+    """The stage: trains what is missing of an arm's requests and exports all.
+
+    Args:
+        asked: the arm's requests.
+        study: name of the study.
+        root: the repository, where MLflow's database lies by default.
+        out: the arm's folder of runs.
+    """
+    train(asked, Tracker(root, study))
+    export(asked, out)

@@ -1,0 +1,86 @@
+"""What a person sees of runs that train elsewhere: a bar each, read from their curves."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+PLAIN_EVERY_S = 20.0
+"""Seconds between lines where the output is no terminal."""
+
+SHOWN = ("loss", "contrastive", "rank_cross", "rank_in", "logit_scale", "samples_per_s")
+
+
+class Watch:
+    """Follows the curves of several runs: a progress bar each on a terminal, else a line now and then."""
+
+    def __init__(self, runs: Mapping[str, tuple[Path, int]]) -> None:
+        """`runs`: name -> (metrics.jsonl, planned steps)."""
+        self.runs = runs
+        self.console = Console(stderr=True)
+        columns = ("{task.description}", "{task.completed}/{task.total}", "{task.fields[said]}")
+        self.progress = Progress(
+            TextColumn(columns[0]),
+            BarColumn(bar_width=24),
+            TextColumn(columns[1]),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn(columns[2], style="dim"),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self.bars = {name: self.progress.add_task(name, total=steps, said="waiting", start=False)
+                     for name, (_, steps) in runs.items()}  # fmt: skip
+        self.last_line = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+
+    def refresh(self) -> None:
+        """Reads the last line of each curve and shows it."""
+        latest = {name: report for name, (path, _) in self.runs.items() if (report := last_report(path))}
+        for name, report in latest.items():
+            if not self.progress.tasks[self.bars[name]].started:
+                self.progress.start_task(self.bars[name])
+            self.progress.update(self.bars[name], completed=report["step"], said=said(report))
+        if self.console.is_terminal or time.monotonic() - self.last_line < PLAIN_EVERY_S:
+            return
+        self.last_line = time.monotonic()
+        for name, report in latest.items():
+            steps = self.runs[name][1]
+            if report["step"] < steps:
+                self.console.print(f"{name}  step {report['step']}/{steps}  {said(report)}", highlight=False)
+
+
+def said(report: Mapping[str, Any]) -> str:
+    """The terms of a report, short."""
+    return "  ".join(f"{name} {report[name]:.4g}" for name in SHOWN if name in report)
+
+
+def last_report(path: Path) -> dict[str, Any] | None:
+    """The last complete line of a metrics.jsonl that tells of a step."""
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 8192))
+        lines = file.read().split(b"\n")[:-1]
+    for line in reversed(lines):
+        try:
+            report: dict[str, Any] = json.loads(line)
+        except ValueError:  # cut by the seek, or by a crash
+            continue
+        return report
+    return None

@@ -1,0 +1,123 @@
+"""Make the report of a study from the stages' files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from rankclip import files
+from rankclip.report import (
+    ablation,
+    contact_sheet,
+    downloads,
+    examples,
+    headline,
+    markdown,
+    page,
+    runs,
+    scores,
+)
+from rankclip.report.content import Content, chance_levels
+from rankclip.report.scores import Subject
+from rankclip.report.spec import ReportSpec
+
+LATEST = ("index.html", "ablation.csv", "ablation.md")
+"""Files that the folder above the report points to, so that the newest is always at the same place."""
+
+
+def run(
+    spec: ReportSpec,
+    subject: Subject,
+    *,
+    results: Path,
+    runs_folder: Path,
+    ledger: Path,
+    shards: Path,
+    benchmarks: Path,
+    out: Path,
+) -> None:
+    """Write the tables, the curves and the page of `subject` into `out`, `index.html` last.
+
+    Args:
+        results: holds `<arm>/results.parquet` and `<arm>/predictions.parquet`.
+        runs_folder: holds `<arm>/seed-<k>/metrics.jsonl` and `record.json`.
+        ledger: `ledger.parquet` with `ledger.json` beside it.
+        shards: the shards with `index.parquet`.
+        benchmarks: holds `wds_<name>/classnames.txt`, from which chance levels come.
+        out: folder of the report; its parent gets links to the files of `LATEST`.
+
+    Raises:
+        InputError: the study has no arms or seeds, or one arm is given two roles.
+        DataError: something that the report needs is missing, damaged or disagrees; nothing is written.
+    """
+    merged = scores.read_results(results, subject)
+    content = gather(
+        spec,
+        subject,
+        scores.read_scores(merged, subject, spec.headline_protocol),
+        results=results,
+        runs_folder=runs_folder,
+        ledger=ledger,
+        shards=shards,
+        benchmarks=benchmarks,
+    )
+    texts = {
+        "ablation.csv": ablation.as_csv(content.table),
+        "ablation.md": markdown.markdown(content),
+        "control.csv": ablation.as_csv(content.control),
+        "examples.csv": examples.as_csv(content.examples),
+        "curves.csv": runs.as_csv(content.runs),
+        "index.html": page.page(content),
+    }
+    files.write_table(out / "results.parquet", merged)
+    files.write_json(out / "headline.json", content.headline.as_json())
+    for name, text in texts.items():
+        files.write_text(out / name, text)
+    point_to(out)
+
+
+def gather(
+    spec: ReportSpec,
+    subject: Subject,
+    measured: scores.Scores,
+    *,
+    results: Path,
+    runs_folder: Path,
+    ledger: Path,
+    shards: Path,
+    benchmarks: Path,
+) -> Content:
+    """Everything that the report shows; arguments and errors as in `run`."""
+    from rankclip.data.samples import Samples
+
+    roles = ablation.roles(spec, subject)
+    averaged = ablation.headline_benchmarks(measured, spec.headline_metric)
+    values = ablation.with_means(measured, spec.headline_metric)
+    with Samples(shards) as samples:
+        sheet = contact_sheet.contact_sheet(samples, spec.contact_images)
+    return Content(
+        subject=subject,
+        level=spec.level,
+        roles=roles,
+        scores=measured,
+        headline=headline.headline(spec, roles, values, averaged),
+        table=ablation.rows(values, roles.baseline, spec.level),
+        control=ablation.rows(values, roles.control, spec.level, [roles.treatment])
+        if roles.control and roles.treatment
+        else [],
+        chance=chance_levels(benchmarks, measured),
+        examples=examples.measure(results, subject, measured, spec, averaged),
+        runs=runs.read_runs(runs_folder, subject, measured),
+        downloads=downloads.read_downloads(ledger, shards),
+        sheet=sheet,
+    )
+
+
+def point_to(out: Path) -> None:
+    """Make the folder above `out` point to the files of `LATEST` in it, each link replaced at once."""
+    for name in LATEST:
+        link = out.parent / name
+        temporary = link.with_name(f".{name}.{os.getpid()}.tmp")
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(Path(out.name) / name)
+        temporary.replace(link)

@@ -1,0 +1,108 @@
+"""The sections of the page about where things come from: the data, the download, the runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rankclip.report import labels
+from rankclip.report.contact_sheet import Thumbnail
+from rankclip.report.content import Content
+from rankclip.report.downloads import OK
+from rankclip.report.markup import cell, folded, note, section, table, text
+from rankclip.report.runs import Run
+
+FILES = "ablation.csv, ablation.md, control.csv, examples.csv, curves.csv, headline.json, results.parquet"
+
+
+def data(content: Content) -> str:
+    """The contact sheet."""
+    sheet = "".join(_thumbnail(each) for each in content.sheet)
+    shown, total = len(content.sheet), content.downloads.accepted
+    words = f"{shown} of {total:,} training pairs, evenly spread, with their captions as crawled."
+    return section("Data", note(words), f'<div class="sheet">{sheet}</div>')
+
+
+def download(content: Content) -> str:
+    """Where every input row ended."""
+    downloads = content.downloads
+    most = max((count for _, _, count in downloads.reasons), default=1)
+    lines = "".join(
+        f'<tr><th scope="row">{text(reason)}</th>'
+        + cell(text(stage if reason != OK else labels.NONE))
+        + cell(f"{count:,}", "n")
+        + cell(f"{100 * count / downloads.rows:.2f} %", "n")
+        + cell(_bar(reason, count / most), "wide")
+        + "</tr>"
+        for reason, stage, count in downloads.reasons
+    )
+    total = sum(count for _, _, count in downloads.reasons)
+    refused = total - downloads.accepted
+    check = (
+        f"{downloads.rows:,} input rows = {total:,}, the sum of all reasons "
+        f"({downloads.accepted:,} ok + {refused:,} left out); {downloads.accepted:,} samples in the shards."
+    )
+    return section(
+        "Download report",
+        note("Every input row ends in exactly one reason, given by the stage that decided."),
+        table(["reason", "stage", "rows", "share", ""], [f'<tbody class="set">{lines}</tbody>'], 2, "thin"),
+        f'<p class="check">✓ {text(check)}</p>',
+    )
+
+
+def provenance(content: Content) -> str:
+    """Runs, digests, commit and versions, and how to see more."""
+    first = content.runs[0].record
+    versions = ", ".join(f"{name} {version}" for name, version in _mapping(first, "versions").items())
+    commits = list(dict.fromkeys(_commit(run) for run in content.runs))
+    facts = {
+        "seeds": ", ".join(map(str, content.subject.seeds)),
+        "git commit": ", ".join(commits),
+        "versions": versions or labels.NONE,
+        **{f"input {name}": value for name, value in _mapping(first, "inputs").items()},
+        "test data": ", ".join(f"{name} {value[:16]}" for name, value in content.scores.data.items()),
+        "see all runs": "make ui (MLflow: one run for each arm and seed, with its curves and parameters)",
+        "numbers": FILES,
+    }
+    listed = "".join(f"<dt>{text(name)}</dt><dd>{text(value)}</dd>" for name, value in facts.items())
+    lines = "".join(_run(run, content) for run in content.runs)
+    header = ["arm", "config", "checkpoint", "seed", "steps", "last loss", "logit scale"]
+    body = f'<tbody class="set">{lines}</tbody>'
+    return section("Provenance", f"<dl>{listed}</dl>", folded("Runs", table(header, [body], 3, "thin")))
+
+
+def _bar(reason: str, share: float) -> str:
+    return f'<span class="bar {OK if reason == OK else "out"}" style="width:{100 * share:.2f}%"></span>'
+
+
+def _thumbnail(each: Thumbnail) -> str:
+    caption = text(each.caption)
+    return (
+        f'<figure><img src="{text(each.uri)}" alt="{caption}" loading="lazy">'
+        f'<figcaption title="{caption}">{caption}</figcaption></figure>'
+    )
+
+
+def _run(run: Run, content: Content) -> str:
+    digests = content.scores.digests[run.arm][run.seed]
+    loss, scale = run.last("loss"), run.last("logit_scale")
+    return (
+        "<tr>"
+        + cell(text(run.arm))
+        + cell(f"<code>{text(digests['config_digest'] or labels.NONE)[:16]}</code>")
+        + cell(f"<code>{text(digests['checkpoint_digest'] or labels.NONE)[:16]}</code>")
+        + cell(str(run.seed), "n")
+        + cell(f"{content.scores.steps[run.arm][run.seed]:,}", "n")
+        + cell(labels.NONE if loss is None else f"{loss:.3f}", "n")
+        + cell(labels.NONE if scale is None else f"{scale:.2f}", "n")
+        + "</tr>"
+    )
+
+
+def _commit(run: Run) -> str:
+    commit = str(run.record.get("git_commit", "unknown"))[:12]
+    return f"{commit} with changes not committed" if run.record.get("git_dirty") else commit
+
+
+def _mapping(record: dict[str, Any], name: str) -> dict[str, Any]:
+    value = record.get(name, {})
+    return value if isinstance(value, dict) else {}

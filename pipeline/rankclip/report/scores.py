@@ -1,0 +1,160 @@
+"""The scores that a report compares: read from the arms' results, checked to be complete."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rankclip import files
+from rankclip.errors import DataError, InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Cell = tuple[str, str]
+"""Benchmark and metric. Where a benchmark reports a metric under several protocols, it is named
+`metric (protocol)`, except under the headline's protocol."""
+
+COLUMNS = ["arm", "seed", "step", "benchmark", "split", "metric", "protocol", "value", "data_digest"]
+COLUMNS += ["checkpoint_digest", "config_digest"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is reported on: a study's name, question, leave to claim anything, seeds and arms."""
+
+    name: str
+    question: str
+    claims: bool
+    seeds: tuple[int, ...]
+    arms: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for what, values in (("arm", self.arms), ("seed", self.seeds)):
+            if not values:
+                raise InputError(f"study {self.name} has no {what}; add one and run `rankclip use` again")
+            if len(set(values)) != len(values):
+                raise InputError(f"study {self.name} names a {what} twice in {list(values)}; name it once")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Test scores of the final checkpoints.
+
+    `values[arm][cell][seed]` is a score; `steps[arm][seed]` the step it was taken at; `digests[arm][seed]`
+    the digests of checkpoint and config by name; `data[benchmark]` that of its test split.
+    """
+
+    values: Mapping[str, Mapping[Cell, Mapping[int, float]]]
+    steps: Mapping[str, Mapping[int, int]]
+    digests: Mapping[str, Mapping[int, Mapping[str, str]]]
+    data: Mapping[str, str]
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Every benchmark and metric, in the order in which they were evaluated."""
+        return list(next(iter(self.values.values())))
+
+
+def read_results(folder: Path, subject: Subject) -> pa.Table:
+    """The arms' `results.parquet` as one table.
+
+    Raises:
+        DataError: an arm's file is missing, damaged, of another arm, or holds a value that is not finite.
+    """
+    import pyarrow as pa
+
+    tables = []
+    for arm in subject.arms:
+        path = folder / arm / "results.parquet"
+        remedy = f"run `dvc repro evaluate@{arm}`"
+        table = files.read_table(path, COLUMNS, remedy)
+        others = sorted(set(table.column("arm").to_pylist()) - {arm})
+        if others:
+            raise DataError(
+                f"{path} holds results of {', '.join(map(str, others))}, not only of {arm}; {remedy}"
+            )
+        tables.append(table)
+    return pa.concat_tables(tables)
+
+
+def read_scores(results: pa.Table, subject: Subject, protocol: str) -> Scores:
+    """The scores on the test splits at each run's last evaluated step.
+
+    Args:
+        results: of `read_results`.
+        protocol: whose metrics keep their bare name.
+
+    Raises:
+        DataError: a seed, benchmark or metric is missing for an arm, stands there twice, is not finite or was
+            measured on other data than the other arms'.
+    """
+    rows = [row for row in results.to_pylist() if row["split"] == "test" and row["seed"] in subject.seeds]
+    steps = _last_steps(rows)
+    rows = [row for row in rows if row["step"] == steps[row["arm"]][row["seed"]]]
+    names = _metric_names(rows, protocol)
+    values: dict[str, dict[Cell, dict[int, float]]] = {arm: {} for arm in subject.arms}
+    digests: dict[str, dict[int, dict[str, str]]] = {arm: {} for arm in subject.arms}
+    data: dict[str, str] = {}
+    for row in rows:
+        arm, seed = row["arm"], row["seed"]
+        cell = (row["benchmark"], names[row["benchmark"], row["metric"], row["protocol"]])
+        by_seed = values[arm].setdefault(cell, {})
+        if seed in by_seed:
+            raise DataError(f"results of {arm} hold {_words(cell)} of seed {seed} twice; {_again(arm)}")
+        if row["value"] is None or not math.isfinite(row["value"]):
+            raise DataError(f"{_words(cell)} of {arm}, seed {seed}, is {row['value']}; {_again(arm)}")
+        by_seed[seed] = row["value"]
+        digests[arm].setdefault(seed, {name: row[name] for name in COLUMNS[-2:]})
+        if data.setdefault(row["benchmark"], row["data_digest"]) != row["data_digest"]:
+            raise DataError(
+                f"{arm} was not tested on the same {row['benchmark']} as the others; {_again(arm)}"
+            )
+    scores = Scores(values, steps, digests, data)
+    _check_complete(scores, subject)
+    return scores
+
+
+def _last_steps(rows: list[dict[str, Any]]) -> dict[str, dict[int, int]]:
+    steps: dict[str, dict[int, int]] = defaultdict(dict)
+    for row in rows:
+        by_seed = steps[row["arm"]]
+        by_seed[row["seed"]] = max(row["step"], by_seed.get(row["seed"], row["step"]))
+    return steps
+
+
+def _metric_names(rows: list[dict[str, Any]], protocol: str) -> dict[tuple[str, str, str], str]:
+    protocols = defaultdict(set)
+    for row in rows:
+        protocols[row["benchmark"], row["metric"]].add(row["protocol"])
+    return {
+        (*key, each): key[1] if len(found) == 1 or each == protocol else f"{key[1]} ({each})"
+        for key, found in protocols.items()
+        for each in found
+    }
+
+
+def _check_complete(scores: Scores, subject: Subject) -> None:
+    expected = {cell: None for arm in subject.arms for cell in scores.values[arm]}
+    for arm in subject.arms:
+        missing = [seed for seed in subject.seeds if seed not in scores.steps.get(arm, {})]
+        if missing:
+            raise DataError(
+                f"results of {arm} lack seed {', '.join(map(str, missing))} of the test splits; {_again(arm)}"
+            )
+        for cell in expected:
+            for seed in subject.seeds:
+                if seed not in scores.values[arm].get(cell, {}):
+                    raise DataError(f"results of {arm} lack {_words(cell)} of seed {seed}; {_again(arm)}")
+
+
+def _words(cell: Cell) -> str:
+    return f"{cell[1]} on {cell[0]}"
+
+
+def _again(arm: str) -> str:
+    return f"run `dvc repro -f -s evaluate@{arm}`"

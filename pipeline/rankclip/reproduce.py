@@ -1,0 +1,138 @@
+"""The whole study in one command: DVC runs the stages, and what they would train one arm after another is trained
+side by side before."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from rankclip import config, lifecycle
+from rankclip.config import Study
+
+DVC = (sys.executable, "-m", "dvc")
+
+
+def run(root: Path) -> int:
+    """Brings the active study up to date; returns an exit code.
+
+    Raises:
+        InputError: params.yaml is wrong.
+    """
+    study = config.load(root / config.PARAMS)
+    name = study.study.name
+    report = Path("reports") / name / "index.html"
+    lifecycle.quiet()
+    if subprocess.run([*DVC, "status", "--quiet"], cwd=root, check=False).returncode == 0:
+        typer.echo(f"{name} is up to date: {report}")
+        return 0
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        times = Path(folder) / "times.jsonl"
+        environment = os.environ | {lifecycle.TIMES: str(times)}
+        steps: list[list[str]] = [
+            [*DVC, "repro", "shard", "benchmarks"],
+            [sys.executable, "-m", "rankclip", "pretrain", "--pending"],
+            [*DVC, "repro", *(f"pretrain@{arm}" for arm in study.arms)],
+            [sys.executable, "-m", "rankclip", "evaluate", "--pending"],
+            [*DVC, "repro"],
+        ]
+        for step in steps:
+            since = time.monotonic()
+            code = subprocess.run(step, cwd=root, env=environment, check=False).returncode
+            if code:
+                return code
+            if step[2] == "rankclip":
+                with times.open("a") as file:
+                    row = {"stage": " ".join(step[3:]), "seconds": round(time.monotonic() - since, 2)}
+                    file.write(json.dumps(row) + "\n")
+        print_times(times, time.monotonic() - started)
+    typer.echo(f"\n{name}: {report}\nCompare the runs with: make ui")
+    return 0
+
+
+def print_times(times: Path, total_s: float) -> None:
+    """A table of where the time went."""
+    rows = [json.loads(line) for line in times.read_text().splitlines()] if times.exists() else []
+    typer.echo("\nstage                      seconds")
+    for row in rows:
+        typer.echo(f"{row['stage']:24} {row['seconds']:9.1f}")
+    typer.echo(f"{'DVC and the rest':24} {total_s - sum(row['seconds'] for row in rows):9.1f}")
+    typer.echo(f"{'total':24} {total_s:9.1f}")
+
+
+def stale(root: Path, stage: str, study: Study) -> list[str]:
+    """Arms whose stage DVC would run; what DVC holds in its cache needs no work."""
+    done = subprocess.run(
+        [*DVC, "status", "--json", *(f"{stage}@{arm}" for arm in study.arms)],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    changed = json.loads(done.stdout) if done.returncode == 0 and done.stdout.strip() else {}
+    return [arm for arm in study.arms if done.returncode or f"{stage}@{arm}" in changed]
+
+
+def pretrain_pending(root: Path, slots: int | None) -> None:
+    """Trains what is missing of all arms at once.
+
+    Raises:
+        DataError: the shards are not there.
+        RunError: a run failed.
+    """
+    from rankclip import pretrain
+    from rankclip.tracking import Tracker
+
+    study = config.load(root / config.PARAMS)
+    name = study.study.name
+    arms = stale(root, "pretrain", study)
+    if not arms:
+        return
+    asked = pretrain.of_study(study, arms, data=root / "data" / name, work=root / "work" / name / "runs")
+    pretrain.train(asked, Tracker(root.absolute(), name), slots)
+
+
+def evaluate_pending(root: Path) -> None:
+    """Scores what is not scored of all arms at once.
+
+    Raises:
+        DataError: runs or benchmarks are not there.
+        RunError: a run could not be scored.
+    """
+    from rankclip import evaluate
+
+    study = config.load(root / config.PARAMS)
+    name = study.study.name
+    work = root / "work" / name / "scores"
+    asked = [
+        request
+        for arm in stale(root, "evaluate", study)
+        for request in evaluate.requests(
+            study.evaluation, root / "runs" / name / arm, root / "data" / name / "benchmarks", work
+        )
+    ]
+    if asked:
+        evaluate.score(asked, work)
+
+
+def ui(root: Path, port: int) -> int:
+    """MLflow's pages over the project's runs; returns its exit code."""
+    from rankclip import tracking
+
+    lifecycle.quiet()
+    typer.echo(f"http://127.0.0.1:{port}  (Ctrl-C ends it)")
+    command: Sequence[str] = [
+        *(sys.executable, "-m", "mlflow", "ui"),
+        *("--backend-store-uri", tracking.uri(root.absolute())),
+        *("--default-artifact-root", str(tracking.artifacts(root.absolute()))),
+        *("--host", "127.0.0.1", "--port", str(port)),
+    ]
+    return subprocess.run(command, check=False).returncode

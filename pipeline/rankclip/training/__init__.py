@@ -1,0 +1,1 @@
+"""Pretraining: a loop without Ray, its steps, checkpoints and optimiser."""

@@ -1,0 +1,53 @@
+"""Checkpoints: everything that a run needs to go on as if it had never stopped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from rankclip import files
+from rankclip.errors import DataError
+
+NAME = "checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """State after `step` optimiser steps. The place in the data follows from (seed, step)."""
+
+    step: int
+    model: dict[str, Any]
+    optimizer: dict[str, Any]
+    random: torch.Tensor
+    """State of torch's random numbers on the CPU."""
+    elapsed_s: float
+    """Seconds trained so far, over all attempts."""
+    metrics_bytes: int
+    """Length of metrics.jsonl when this was saved; what came later is trained again."""
+
+
+def save(folder: Path, checkpoint: Checkpoint) -> None:
+    """Replaces the folder's checkpoint; a crash in between leaves the old one."""
+    with files.replace(folder / NAME) as beside:
+        torch.save(vars(checkpoint), beside)
+
+
+def load(folder: Path) -> Checkpoint | None:
+    """The folder's checkpoint, if it has one.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    path = folder / NAME
+    if not path.exists():
+        return None
+    try:
+        return Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
+    except (OSError, RuntimeError, EOFError, TypeError, UnpicklingError) as error:
+        raise DataError(
+            f"{path} is not a checkpoint ({files.one_line(error)}); delete it to train this run from its start"
+        ) from error

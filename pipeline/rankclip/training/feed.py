@@ -1,0 +1,85 @@
+"""Training pairs as tensors, each decoded and tokenised once where memory allows."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rankclip.data.order import Batch
+from rankclip.data.samples import Samples
+from rankclip.errors import InputError
+from rankclip.models.open_clip import pixels, tokenize
+from rankclip.models.spec import ModelSpec
+from rankclip.training.spec import TrainSpec
+
+CACHE_BYTES = int(os.environ.get("RANKCLIP_CACHE_BYTES", 2 << 30))
+"""Memory for decoded samples; what does not fit is decoded again each epoch."""
+
+
+class Feed:
+    """The pairs of a folder of shards. All randomness is a function of (seed, epoch, sample)."""
+
+    def __init__(self, shards: Path, model: ModelSpec, train: TrainSpec, image_size: int, seed: int) -> None:
+        """Opens the shards.
+
+        Raises:
+            DataError: the shards are not what their manifest says.
+            InputError: an image has no caption in the chosen slot.
+        """
+        self.samples = Samples(shards)
+        self.model, self.train, self.image_size, self.seed = model, train, image_size, seed
+        self.captions = self.samples.captions(train.captions)
+        missing = sum(not texts for texts in self.captions)
+        if missing:
+            raise InputError(
+                f"train.captions: {missing} of {len(self.captions)} images have no caption in slot "
+                f"{train.captions!r}; the slots are {', '.join(self.samples.slots)}"
+            )
+        self.cache: dict[int, tuple[Tensor, Tensor]] = {}
+        self.room = CACHE_BYTES
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def batch(self, batch: Batch, rank: int, workers: int) -> tuple[Tensor, Tensor]:
+        """Images `[n, 3, S, S]` uint8 and tokens `[n, L]` of this worker's part of a global batch."""
+        share = len(batch.indices) // workers
+        chosen = batch.indices[rank * share : (rank + 1) * share]
+        pairs = [self.pair(int(index)) for index in chosen]
+        images = torch.stack([image for image, _ in pairs])
+        if self.train.shift_pixels:
+            images = shifted(images, self.shifts(batch.epoch)[chosen])
+        return images, torch.stack([tokens for _, tokens in pairs])
+
+    def pair(self, index: int) -> tuple[Tensor, Tensor]:
+        """Image `[3, S, S]` and tokens `[L]` of one sample."""
+        if index in self.cache:
+            return self.cache[index]
+        image = pixels(self.samples.read(index), self.image_size)
+        tokens = tokenize(self.model, self.captions[index][:1])[0].to(torch.int32)
+        size = image.nbytes + tokens.nbytes
+        if size <= self.room:
+            self.room -= size
+            self.cache[index] = (image, tokens)
+        return image, tokens
+
+    def shifts(self, epoch: int) -> Tensor:
+        """How far each sample is moved down and right in this epoch: `[samples, 2]`, pixels."""
+        reach = self.train.shift_pixels
+        stream = np.random.Philox(key=np.array([self.seed, epoch], dtype=np.uint64), counter=1 << 128)
+        words = stream.random_raw(2 * len(self)).reshape(-1, 2)
+        return torch.from_numpy((words % np.uint64(2 * reach + 1)).astype(np.int64) - reach)
+
+
+def shifted(images: Tensor, by: Tensor) -> Tensor:
+    """Images `[n, C, H, W]` moved by `by` `[n, 2]` pixels down and right, the edge repeated."""
+    height, width = images.shape[-2:]
+    rows = (torch.arange(height) - by[:, :1]).clamp(0, height - 1)
+    columns = (torch.arange(width) - by[:, 1:]).clamp(0, width - 1)
+    sample = torch.arange(len(images)).view(-1, 1, 1, 1)
+    channel = torch.arange(images.shape[1]).view(1, -1, 1, 1)
+    return images[sample, channel, rows[:, None, :, None], columns[:, None, None, :]]

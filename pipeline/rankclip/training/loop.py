@@ -1,0 +1,152 @@
+"""The training loop: a generator of reports that knows nothing of Ray."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from rankclip import distributed
+from rankclip.data.benchmark_folder import read_split
+from rankclip.data.order import batches, steps_per_epoch
+from rankclip.errors import InputError
+from rankclip.evaluation.suite import validation_top1
+from rankclip.models.open_clip import Encoder, ImageTextModel, build
+from rankclip.training import checkpoint as checkpoints
+from rankclip.training.checkpoint import Checkpoint
+from rankclip.training.feed import Feed
+from rankclip.training.optim import build_optimizer, learning_rate
+from rankclip.training.request import TrainRequest
+from rankclip.training.step import clamp_alpha, finite, shuffle_of, train_step
+
+Report = dict[str, Any]
+
+
+class Training:
+    """A run from its checkpoint, or its start, to its end.
+
+    Raises:
+        DataError: shards, benchmarks or checkpoint are missing or damaged.
+        InputError: the recipe does not fit the data or the workers.
+    """
+
+    def __init__(self, request: TrainRequest) -> None:
+        torch.set_num_threads(request.train.threads)
+        torch.manual_seed(request.seed)
+        self.request, self.spec = request, request.train
+        self.model = build(request.model, request.seed)
+        refuse(self.spec.batch_size, self.model)
+        self.feed = Feed(request.shards, request.model, self.spec, self.model.image_size, request.seed)
+        steps_per_epoch(len(self.feed), self.spec.batch_size)
+        self.optimizer = build_optimizer(self.model, self.spec)
+        self.sets = [read_split(request.benchmarks / f"wds_{name}", "val") for name in self.spec.validation]
+        self.step, self.elapsed_s, self.metrics_bytes = 0, 0.0, 0
+        self.resume()
+
+    def resume(self) -> None:
+        """Goes back to where the last checkpoint was saved."""
+        saved = checkpoints.load(self.request.folder)
+        if saved is None:
+            return
+        self.model.load_state_dict(saved.model)
+        self.optimizer.load_state_dict(saved.optimizer)
+        torch.set_rng_state(saved.random)
+        self.step, self.elapsed_s, self.metrics_bytes = saved.step, saved.elapsed_s, saved.metrics_bytes
+
+    def save(self, metrics_bytes: int) -> None:
+        """Saves a checkpoint of this moment."""
+        state = Checkpoint(
+            step=self.step,
+            model=self.model.state_dict(),
+            optimizer=self.optimizer.state_dict(),
+            random=torch.get_rng_state(),
+            elapsed_s=self.elapsed_s,
+            metrics_bytes=metrics_bytes,
+        )
+        checkpoints.save(self.request.folder, state)
+
+    def reports(self) -> Iterator[Report]:
+        """Trains; yields a report for each line of metrics.jsonl, numbers by name.
+
+        When a report has `checkpoint: True`, the caller calls `save` before it goes on.
+        """
+        wrapped = parallel(self.model)
+        self.model.train()
+        since, first = time.monotonic(), self.step
+        for batch in batches(len(self.feed), self.spec.batch_size, self.request.seed, self.step):
+            if self.step == self.spec.steps:
+                return
+            rate = self.advance(wrapped, batch)
+            if not self.due(self.spec.log_every) and not self.due(self.spec.checkpoint_every):
+                continue
+            now = time.monotonic()
+            self.elapsed_s += now - since
+            speed = (self.step - first) * self.spec.batch_size / max(now - since, 1e-9)
+            report = {"step": self.step, "epoch": batch.epoch, **self.values(), "lr": rate}
+            report |= {"samples_per_s": round(speed, 1), "elapsed_s": round(self.elapsed_s, 1)}
+            if self.due(self.spec.validate_every):
+                report |= self.validate()
+            report["checkpoint"] = self.due(self.spec.checkpoint_every)
+            yield report
+            since, first = time.monotonic(), self.step
+
+    def advance(self, wrapped: nn.Module, batch: Any) -> float:
+        """One step; returns its learning rate."""
+        rate = learning_rate(self.spec, self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        images, tokens = self.feed.batch(batch, distributed.rank(), distributed.world_size())
+        shuffle = shuffle_of(self.spec.batch_size, self.request.seed, self.step)
+        progress = self.step / self.spec.steps
+        self.losses = train_step(
+            wrapped, self.optimizer, self.request.objective, images, tokens, progress, shuffle
+        )
+        clamp_alpha(self.model.clip.logit_scale, self.spec.max_alpha)
+        self.step += 1
+        return rate
+
+    def due(self, every: int) -> bool:
+        """Whether something done every so many steps, and at the end, is due."""
+        return self.step % every == 0 or self.step == self.spec.steps
+
+    def values(self) -> dict[str, float]:
+        """Loss, terms and alpha of the last step."""
+        numbers = finite(self.losses, self.step, self.request.key)
+        return numbers | {"logit_scale": self.model.clip.logit_scale.detach().exp().item()}
+
+    def validate(self) -> dict[str, float]:
+        """Zero-shot top-1 on the validation splits; costs the run no random number."""
+        self.model.eval()
+        scores = validation_top1(Encoder(self.model, self.request.model), self.sets)
+        self.model.train()
+        return scores
+
+
+def refuse(batch_size: int, model: ImageTextModel) -> None:
+    """Refuses what several workers cannot train exactly.
+
+    Raises:
+        InputError: the batch does not split evenly, or a CPU model has batch norm.
+    """
+    workers = distributed.world_size()
+    if workers == 1:
+        return
+    if batch_size % workers:
+        raise InputError(
+            f"train.batch_size {batch_size} does not split over {workers} workers; use a multiple"
+        )
+    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+        raise InputError(
+            f"this model has batch norm, which {workers} CPU workers cannot share (SyncBatchNorm needs a GPU); "
+            "use RANKCLIP_WORKERS=1 or model=shapes-vit"
+        )
+
+
+def parallel(model: nn.Module) -> Callable[..., Any]:
+    """The model as workers call it together: DDP where there are several."""
+    if distributed.world_size() == 1:
+        return model
+    return nn.parallel.DistributedDataParallel(model)

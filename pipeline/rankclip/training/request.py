@@ -1,0 +1,72 @@
+"""One run, as plain JSON: what a worker is asked to train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import NonNegativeInt
+
+from rankclip import files
+from rankclip.models.spec import ModelSpec
+from rankclip.objectives import Objective
+from rankclip.spec import Spec, digest
+from rankclip.training.spec import TrainSpec
+
+CODE = ("training", "objectives", "models", "data/samples.py", "data/order.py", "distributed.py")
+"""Sources, below the package, that a trained model depends on."""
+
+
+class TrainRequest(Spec):
+    """One model to train. Paths are absolute, since a worker has another folder than its driver."""
+
+    arm: str
+    """Arm of the run."""
+
+    seed: NonNegativeInt
+    """Seed of weights and order."""
+
+    model: ModelSpec
+    """What is trained."""
+
+    objective: Objective
+    """What it is trained for."""
+
+    train: TrainSpec
+    """How."""
+
+    shards: Path
+    """Folder of shards."""
+
+    shards_digest: str
+    """sha256 of their manifest."""
+
+    benchmarks: Path
+    """Folder of benchmarks, of which only validation splits are read."""
+
+    work: Path
+    """Folder under which runs lie, each under its digest."""
+
+    @property
+    def key(self) -> str:
+        """What messages call it."""
+        return f"{self.arm}/seed-{self.seed}"
+
+    @property
+    def config(self) -> dict[str, object]:
+        """The science of the run: what its record, its parameters and its digest hold."""
+        return {"model": self.model.dump(), "objective": self.objective.dump(), "train": self.train.dump()}
+
+    @property
+    def content_digest(self) -> str:
+        """Digest of all that the weights depend on, our code included, but not of the arm's name or any place."""
+        return digest([self.config, self.seed, self.shards_digest, files.code_digest(CODE)])
+
+    @property
+    def folder(self) -> Path:
+        """Where the run trains and its results are written."""
+        return self.work / self.content_digest
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run is done; its record is written last."""
+        return (self.folder / "record.json").exists()

@@ -1,0 +1,75 @@
+"""A run as a worker does it: trains, writes its files, returns plain JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from rankclip import distributed, files, lifecycle
+from rankclip.models.open_clip import save_weights
+from rankclip.training.loop import Report, Training
+from rankclip.training.request import TrainRequest
+
+METRICS = "metrics.jsonl"
+WEIGHTS = "model.safetensors"
+
+
+def train_run(request: dict[str, Any]) -> dict[str, Any]:
+    """Trains one run to its end, from its last checkpoint if it has one, unless it is done.
+
+    Args:
+        request: a `TrainRequest` as plain JSON.
+
+    Returns:
+        `{"key", "folder", "steps"}`.
+
+    Raises:
+        RunError: another process trains this run, or a loss is not finite.
+    """
+    asked = TrainRequest.model_validate(request)
+    first = distributed.rank() == 0
+    with lifecycle.lock(asked.folder) if first else contextlib.nullcontext():
+        if not asked.finished:
+            _train(asked, first)
+    return {"key": asked.key, "folder": str(asked.folder), "steps": asked.train.steps}
+
+
+def _train(asked: TrainRequest, first: bool) -> None:
+    training = Training(asked)
+    metrics = asked.folder / METRICS
+    if first:
+        _forget_after(metrics, training.metrics_bytes)
+    for report in training.reports():
+        if first:
+            checkpoint = report.pop("checkpoint")
+            length = _append(metrics, report)
+            if checkpoint:
+                training.save(length)
+    if first:
+        save_weights(training.model, asked.model, asked.folder / WEIGHTS)
+        files.write_record(
+            asked.folder,
+            asked.config,
+            {"shards": asked.shards_digest},
+            {"samples": len(training.feed), "pairs_seen": asked.train.steps * asked.train.batch_size},
+            arm=asked.arm,
+            seed=asked.seed,
+            steps=asked.train.steps,
+            key=asked.content_digest,
+        )
+
+
+def _append(path: Path, report: Report) -> int:
+    """Adds a line; returns the length of the file, bytes."""
+    with path.open("ab") as file:
+        file.write(json.dumps(report).encode() + b"\n")
+        return file.tell()
+
+
+def _forget_after(path: Path, length: int) -> None:
+    """Cuts the curve back to where the checkpoint was saved."""
+    path.touch()
+    os.truncate(path, min(length, path.stat().st_size))

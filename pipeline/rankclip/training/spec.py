@@ -1,0 +1,66 @@
+"""The training recipe."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from rankclip.spec import Spec
+
+Beta = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class TrainSpec(Spec):
+    """AdamW with linear warm-up and cosine decay to zero, the same for every arm unless an arm overrides it."""
+
+    batch_size: Annotated[int, Field(ge=2)]
+    """Pairs a step, over all workers."""
+
+    steps: PositiveInt
+    """Optimiser steps."""
+
+    lr: PositiveFloat
+    """Peak learning rate."""
+
+    warmup_steps: NonNegativeInt
+    """Steps of linear warm-up; fewer than `steps`."""
+
+    weight_decay: NonNegativeFloat
+    """Decay of matrices; never of norms, biases, embeddings of position, or the logit scale."""
+
+    betas: tuple[Beta, Beta]
+    """AdamW's averages."""
+
+    eps: PositiveFloat
+    """AdamW's epsilon."""
+
+    max_alpha: Annotated[float, Field(gt=1.0)]
+    """exp(logit scale) is kept in [1, max_alpha] after every step."""
+
+    captions: Literal["raw", "detail", "objects", "background", "style"]
+    """Which caption slot is learnt from."""
+
+    shift_pixels: NonNegativeInt
+    """Each image is moved by up to this many pixels both ways, its edge repeated; 0 leaves it where it is."""
+
+    threads: PositiveInt
+    """CPU threads of a worker; fixed, because their number changes the last bits."""
+
+    log_every: PositiveInt
+    """Steps between lines of metrics.jsonl."""
+
+    validation: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Classification benchmarks whose validation split is followed during training."""
+
+    validate_every: PositiveInt
+    """Steps between zero-shot validations."""
+
+    checkpoint_every: PositiveInt
+    """Steps between checkpoints."""
+
+    @model_validator(mode="after")
+    def _warms_up_before_it_ends(self) -> Self:
+        if self.warmup_steps >= self.steps:
+            raise ValueError(f"warmup_steps {self.warmup_steps} must be less than steps {self.steps}")
+        return self

@@ -1,0 +1,21 @@
+"""Stage `ingest`: the source's caption file to a checked table of URLs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rankclip import config, lifecycle
+from rankclip.data import ingest
+
+
+def main(out: Annotated[Path, typer.Option(help="Folder of the study's data.")]) -> None:
+    """Writes source/, urls.parquet, refused.parquet and ingest.json."""
+    study = config.load()
+    ingest.run(study.ingest, study.source, out=out)
+
+
+if __name__ == "__main__":
+    lifecycle.stage(main)

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from rankclip import files
+from rankclip.data import curate
+from rankclip.data.curate_spec import CurateSpec
+from rankclip.data.verdicts import judge
+from rankclip.errors import DataError
+from tests.unit.data.crawled import GREEN, Row, encoded, lay_out, picture, rotated_by_exif
+
+RED_JPEG, GREEN_PNG = encoded(picture()), encoded(picture(GREEN), "PNG")
+
+ROWS = [
+    Row(RED_JPEG),
+    Row(reason="empty_caption", stage="ingest"),
+    Row(reason="http_404"),
+    Row(RED_JPEG, shard="00001"),
+    Row(RED_JPEG[:-200]),
+    Row(GREEN_PNG, shard="00001"),
+    Row(rotated_by_exif()),
+    Row(encoded(picture(size=(8, 8)), "PNG")),
+    Row(encoded(picture(size=(200, 20)), "PNG")),
+    Row(encoded(picture(size=(300, 300)), "PNG")),
+    Row(RED_JPEG),
+    Row(reason="bad_encoding", stage="ingest"),
+]
+EXPECTED = [
+    "ok",
+    "empty_caption",
+    "http_404",
+    "duplicate_exact",
+    "decode",
+    "ok",
+    "ok",
+    "too_small",
+    "aspect",
+    "too_large_pixels",
+    "duplicate_exact",
+    "bad_encoding",
+]
+SPEC = CurateSpec(max_pixels=80_000)
+
+
+def ledger(data: Path, spec: CurateSpec = SPEC) -> list[dict[str, Any]]:
+    curate.run(spec, data)
+    rows: list[dict[str, Any]] = files.read_table(data / "ledger.parquet").to_pylist()
+    return rows
+
+
+def test_every_input_row_ends_in_its_reason(tmp_path: Path) -> None:
+    rows = ledger(lay_out(tmp_path, ROWS))
+    assert [row["row"] for row in rows] == list(range(len(ROWS)))
+    assert [row["reason"] for row in rows] == EXPECTED
+    stages = {"empty_caption": "ingest", "bad_encoding": "ingest", "http_404": "download"}
+    assert [row["stage"] for row in rows] == [stages.get(reason, "curate") for reason in EXPECTED]
+
+
+def test_the_counts_add_up_to_the_input(tmp_path: Path) -> None:
+    ledger(lay_out(tmp_path, ROWS))
+    summary = files.read_json(tmp_path / "ledger.json")
+    assert summary["input"] == len(ROWS) == summary["ok"] + sum(summary["reasons"].values())
+    assert summary["reasons"]["duplicate_exact"] == 2
+
+
+def test_of_equal_bytes_the_lowest_row_stays_and_the_others_name_it(tmp_path: Path) -> None:
+    rows = ledger(lay_out(tmp_path, ROWS))
+    assert rows[0]["reason"] == "ok"
+    assert {rows[3]["detail"], rows[10]["detail"]} == {"same bytes as 000000000"}
+    kept = ledger(lay_out(tmp_path / "all", ROWS), SPEC.model_copy(update={"drop_exact_duplicates": False}))
+    assert [kept[i]["reason"] for i in (0, 3, 10)] == ["ok"] * 3
+
+
+def test_an_accepted_row_tells_what_it_is(tmp_path: Path) -> None:
+    row = ledger(lay_out(tmp_path, ROWS))[6]
+    assert (row["width"], row["height"]) == (48, 32)  # upright; stored it is 32 x 48
+    assert (row["key"], row["caption"], row["shard"]) == ("000000006", "caption 6", "00000")
+    assert row["sha256"] == files.read_table(tmp_path / "crawl/status.parquet")["sha256"][5].as_py()
+
+
+def test_two_runs_give_equal_bytes(tmp_path: Path) -> None:
+    broken = [*ROWS, Row(b"\xff\xd8 not an image")]  # Pillow's message on it holds a memory address
+    for name in ("a", "b"):
+        ledger(lay_out(tmp_path / name, broken))
+    for name in ("ledger.parquet", "ledger.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_more_processes_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = ledger(lay_out(tmp_path, ROWS))
+    monkeypatch.setattr("rankclip.data.processes.WORTH_SHARING", 0)
+    monkeypatch.setenv("RANKCLIP_PROCESSES", "2")
+    assert ledger(tmp_path) == rows
+
+
+def test_pixels_are_counted_before_they_are_decoded() -> None:
+    header_of_a_giant = encoded(picture(size=(300, 300)), "PNG")[:60]  # decoding it would fail
+    assert judge(SPEC, header_of_a_giant).reason == "too_large_pixels"
+    assert judge(CurateSpec(), header_of_a_giant).reason == "decode"
+
+
+def test_an_image_of_more_pixels_than_pillow_opens_is_too_large() -> None:
+    blob = bytearray(encoded(picture(), "BMP"))
+    blob[18:26] = (60_000).to_bytes(4, "little") * 2
+    assert judge(CurateSpec(), bytes(blob)).reason == "too_large_pixels"
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF"])
+def test_a_truncated_image_does_not_decode(kind: str) -> None:
+    blob = encoded(picture(size=(200, 150)), kind)
+    assert judge(CurateSpec(), blob).reason == "ok"
+    assert judge(CurateSpec(), blob[: len(blob) // 2]).reason == "decode"
+
+
+def test_a_truncated_tar_is_named_with_the_remedy(tmp_path: Path) -> None:
+    lay_out(tmp_path, ROWS)
+    tar = tmp_path / "crawl" / "00001.tar"
+    tar.write_bytes(tar.read_bytes()[:1000])
+    with pytest.raises(DataError, match=r"00001\.tar is not a whole tar.*dvc repro -f -s download"):
+        ledger(tmp_path)
+    assert not (tmp_path / "ledger.parquet").exists()
+
+
+def test_a_tar_of_another_run_is_refused(tmp_path: Path) -> None:
+    lay_out(tmp_path, ROWS)
+    lay_out(tmp_path / "other", [Row(GREEN_PNG), *ROWS[1:]])
+    (tmp_path / "other" / "crawl" / "00000.tar").replace(tmp_path / "crawl" / "00000.tar")
+    with pytest.raises(DataError, match="other bytes for 000000000"):
+        ledger(tmp_path)
+
+
+def test_an_image_that_is_not_in_its_tar_is_counted_as_missing(tmp_path: Path) -> None:
+    lay_out(tmp_path, ROWS)
+    lay_out(tmp_path / "other", [Row(shard="00000"), *ROWS[1:]])
+    (tmp_path / "other" / "crawl" / "00000.tar").replace(tmp_path / "crawl" / "00000.tar")
+    rows = ledger(tmp_path)
+    assert [rows[0]["reason"], rows[3]["reason"]] == ["missing", "ok"]
+
+
+def test_a_status_of_another_table_of_urls_is_refused(tmp_path: Path) -> None:
+    lay_out(tmp_path, ROWS)
+    lay_out(tmp_path / "other", ROWS[:-2])
+    (tmp_path / "other" / "crawl" / "status.parquet").replace(tmp_path / "crawl" / "status.parquet")
+    with pytest.raises(DataError, match=r"9 rows.*10 rows.*dvc repro"):
+        ledger(tmp_path)
+
+
+def test_a_lost_input_row_is_an_error(tmp_path: Path) -> None:
+    lay_out(tmp_path, ROWS)
+    refused = files.read_table(tmp_path / "refused.parquet")
+    files.write_table(tmp_path / "refused.parquet", refused.slice(1))
+    with pytest.raises(DataError, match="each row from 0 to 10 once"):
+        ledger(tmp_path)
+
+
+def test_a_reason_outside_the_vocabulary_is_an_error(tmp_path: Path) -> None:
+    lay_out(tmp_path, ROWS[:2])
+    table = pa.table({"row": [1], "reason": ["bad luck"], "detail": [""]})
+    files.write_table(tmp_path / "refused.parquet", table)
+    with pytest.raises(DataError, match="unknown reasons: bad luck"):
+        ledger(tmp_path)
+
+
+def test_an_input_of_refused_rows_alone_is_counted(tmp_path: Path) -> None:
+    rows = ledger(lay_out(tmp_path, [Row(reason="no_url", stage="ingest")]))
+    assert [row["reason"] for row in rows] == ["no_url"]
+    assert files.read_json(tmp_path / "ledger.json") == {"input": 1, "ok": 0, "reasons": {"no_url": 1}}

@@ -1,0 +1,86 @@
+"""Results as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rankclip import files
+from rankclip.errors import DataError
+from rankclip.evaluation import results, suite
+from rankclip.evaluation.reference import NoiseEncoder
+from rankclip.evaluation.scores import Scores
+from tests.unit.evaluation.known import Known
+
+NAMES = ["letters", "pairs"]
+
+
+def identity(seed: int) -> results.RunIdentity:
+    return results.RunIdentity("clip", seed, 40, f"checkpoint {seed}", "config")
+
+
+def score(known: Known, seed: int) -> Scores:
+    encoder = NoiseEncoder(dimensions=4, seed=seed)
+    return suite.evaluate(encoder, known.folder, NAMES, "val") + suite.evaluate(
+        encoder, known.folder, NAMES, "test"
+    )
+
+
+def test_every_number_of_a_run_is_one_row_with_its_provenance(known: Known) -> None:
+    scores = score(known, 3)
+    table = results.results_table(identity(3), scores)
+    assert table.schema == results.RESULTS_SCHEMA
+    rows = table.to_pylist()
+    keys = {(row["benchmark"], row["split"], row["metric"], row["protocol"]) for row in rows}
+    assert len(keys) == len(rows) == len(scores.rows)
+    assert {(row["arm"], row["seed"], row["step"]) for row in rows} == {("clip", 3, 40)}
+    assert {row["checkpoint_digest"] for row in rows} == {"checkpoint 3"}
+    assert len({row["data_digest"] for row in rows}) == 4
+
+
+def test_predictions_reproduce_the_metric_they_belong_to(known: Known) -> None:
+    scores = score(known, 0)
+    table = results.predictions_table(identity(0), scores)
+    assert table.schema == results.PREDICTIONS_SCHEMA
+    groups: dict[tuple[str, str, str], list[dict[str, float]]] = {}
+    for row in table.to_pylist():
+        groups.setdefault((row["benchmark"], row["split"], row["metric"]), []).append(row)
+    assert len(groups) == 2 * (1 + 6)
+    for (benchmark, split, metric), rows in groups.items():
+        mean = sum(row["value"] for row in rows) / len(rows)
+        assert mean == pytest.approx(scores.value(benchmark, metric, "val" if split == "val" else "test"))
+        assert [row["item"] for row in rows] == list(range(len(rows)))
+
+
+def test_equal_scores_give_equal_bytes(known: Known, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        results.write_scores(tmp_path / name, identity(1), score(known, 1))
+    for file in (results.RESULTS, results.PREDICTIONS):
+        assert files.sha256(tmp_path / "one" / file) == files.sha256(tmp_path / "two" / file)
+
+
+def test_merging_keeps_every_run_and_averages_test_scores_over_seeds(known: Known, tmp_path: Path) -> None:
+    scores = {seed: score(known, seed) for seed in (0, 1)}
+    for seed, of in scores.items():
+        results.write_scores(tmp_path / str(seed), identity(seed), of)
+    counts = results.merge([tmp_path / "0", tmp_path / "1"], tmp_path / "out")
+    table = files.read_table(tmp_path / "out" / results.RESULTS)
+    assert counts["results"] == len(table) == sum(len(of.rows) for of in scores.values())
+    assert table.column("seed").to_pylist() == sorted(table.column("seed").to_pylist())
+    summary = files.read_json(tmp_path / "out" / results.METRICS)
+    for benchmark, metric in (("letters", "top1"), ("pairs", "text_to_image_r5")):
+        both = [of.value(benchmark, metric, "test") for of in scores.values()]
+        assert summary[benchmark][metric] == pytest.approx(sum(both) / 2)
+    assert summary["mean"] == {"top1": summary["letters"]["top1"]}
+
+
+def test_a_lost_part_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"results\.parquet is missing; delete its folder and run"):
+        results.merge([tmp_path / "nothing"], tmp_path / "out")
+
+
+def test_scores_without_items_give_an_empty_table_of_predictions() -> None:
+    table = results.predictions_table(identity(0), Scores())
+    assert table.schema == results.PREDICTIONS_SCHEMA
+    assert len(table) == 0

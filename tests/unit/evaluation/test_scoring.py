@@ -1,0 +1,145 @@
+"""Scoring a run as a task of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rankclip import files
+from rankclip.data.benchmarks import write
+from rankclip.errors import DataError
+from rankclip.evaluation import results, scoring
+from rankclip.evaluation.reference import NoiseEncoder
+from rankclip.evaluation.scoring import ScoreRequest
+from rankclip.evaluation.spec import EvaluationSpec
+from rankclip.models import open_clip
+
+SPEC = EvaluationSpec.model_validate({"benchmarks": [{"name": "digits", "images": 20, "side": 16}]})
+
+Make = Callable[..., ScoreRequest]
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Checkpoints load as noise; the run folders that were loaded."""
+    loaded: list[Path] = []
+
+    def load_encoder(run: Path) -> NoiseEncoder:
+        loaded.append(run)
+        return NoiseEncoder(dimensions=8)
+
+    monkeypatch.setattr(open_clip, "load_encoder", load_encoder)
+    return loaded
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """Writes a run and the benchmarks; gives the request to score it."""
+    write.run(SPEC.benchmarks, SPEC, tmp_path / "benchmarks")
+
+    def request(weights: bytes = b"weights", seed: int = 0, **record: object) -> ScoreRequest:
+        run = tmp_path / "runs" / f"seed-{seed}"
+        run.mkdir(parents=True, exist_ok=True)
+        (run / "model.safetensors").write_bytes(weights)
+        known = {"arm": "clip", "seed": seed, "steps": 40, "config": {"lr": 0.001}}
+        files.write_json(run / "record.json", known | record)
+        return scoring.request(run, SPEC, tmp_path / "benchmarks", tmp_path / "work")
+
+    return request
+
+
+def test_a_request_is_plain_json_with_absolute_paths(make: Make) -> None:
+    asked = make()
+    sent = json.loads(json.dumps(asked.dump()))
+    assert ScoreRequest.model_validate(sent) == asked
+    assert sent["key"] == "clip/seed-0"
+    assert all(Path(sent[name]).is_absolute() for name in ("run", "benchmarks", "work"))
+
+
+def test_scoring_writes_both_splits_and_says_where(make: Make, loads: list[Path]) -> None:
+    asked = make()
+    said = json.loads(json.dumps(scoring.score_run(asked.dump())))
+    assert (said["arm"], said["seed"], said["folder"]) == ("clip", 0, str(asked.folder))
+    rows = files.read_table(asked.folder / results.RESULTS).to_pylist()
+    assert {(row["benchmark"], row["split"]) for row in rows} == {("digits", "val"), ("digits", "test")}
+    assert {row["checkpoint_digest"] for row in rows} == {files.sha256(asked.run / "model.safetensors")}
+    assert asked.finished
+
+
+def test_a_finished_run_is_not_scored_again(make: Make, loads: list[Path]) -> None:
+    asked = make()
+    for _ in range(2):
+        scoring.score_run(asked.dump())
+    assert loads == [asked.run]
+
+
+def test_a_run_whose_scoring_was_cut_short_is_scored_again(make: Make, loads: list[Path]) -> None:
+    asked = make()
+    scoring.score_run(asked.dump())
+    (asked.folder / "record.json").unlink()
+    scoring.score_run(asked.dump())
+    assert len(loads) == 2
+    assert asked.finished
+
+
+def test_what_changes_a_score_changes_where_it_lies(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = make().folder
+    assert make().folder == first
+    assert make(weights=b"others").folder != first
+    assert make(config={"lr": 0.1}).folder != first
+    assert make(arm="rankclip").folder != first
+    assert make(seed=1).folder != first
+    other = EvaluationSpec.model_validate({"benchmarks": [{"name": "digits", "images": 30, "side": 16}]})
+    assert make().model_copy(update={"evaluation": other}).folder != first
+    assert make().model_copy(update={"benchmarks_digest": "others"}).folder != first
+    monkeypatch.setattr(scoring, "code_digest", lambda: "other code")
+    assert make().folder != first
+
+
+def test_the_code_digest_covers_metrics_and_models() -> None:
+    package = Path(scoring.__file__).parent.parent
+    for place in scoring.CODE:
+        assert (package / place).exists(), f"{place} is gone; scoring.CODE must follow"
+
+
+def test_the_error_of_a_checkpoint_of_another_model_reaches_the_caller_as_one_line(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load_encoder(run: Path) -> NoiseEncoder:
+        raise DataError(f"{run / 'model.safetensors'} is a checkpoint of another model")
+
+    monkeypatch.setattr(open_clip, "load_encoder", load_encoder)
+    asked = make()
+    with pytest.raises(DataError, match="is a checkpoint of another model") as raised:
+        scoring.score_run(asked.dump())
+    assert "\n" not in str(raised.value)
+    assert not asked.finished
+
+
+def test_an_unfinished_run_is_refused(make: Make, tmp_path: Path) -> None:
+    asked = make()
+    (asked.run / "model.safetensors").unlink()
+    with pytest.raises(DataError, match=r"model\.safetensors is missing; train it again"):
+        scoring.request(asked.run, SPEC, asked.benchmarks, asked.work)
+    (asked.run / "record.json").unlink()
+    with pytest.raises(DataError, match=r"record\.json is missing; train it again"):
+        scoring.request(asked.run, SPEC, asked.benchmarks, asked.work)
+
+
+def test_a_record_that_is_not_of_a_run_is_refused(make: Make) -> None:
+    asked = make()
+    files.write_json(asked.run / "record.json", {"arm": "clip"})
+    with pytest.raises(DataError, match="is not the record of a run"):
+        scoring.request(asked.run, SPEC, asked.benchmarks, asked.work)
+
+
+def test_benchmarks_that_were_not_made_are_named(make: Make) -> None:
+    asked = make()
+    more = EvaluationSpec.model_validate(
+        {"benchmarks": [{"name": "digits", "images": 20, "side": 16}, {"name": "shape", "images": 12}]}
+    )
+    with pytest.raises(DataError, match=r"manifest\.json lacks shape; make the benchmarks"):
+        scoring.request(asked.run, more, asked.benchmarks, asked.work)

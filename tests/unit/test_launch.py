@@ -1,0 +1,221 @@
+"""Real Ray: one session for the tests that can share it, a driver of its own for each that is stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from rankclip import launch
+from rankclip.errors import RunError
+from rankclip.launch import guard
+from rankclip.launch.tasks import dotted
+
+FUNCTIONS = """
+import os, subprocess, time
+from pathlib import Path
+
+def double(item):
+    return {"x": 2 * item["x"], "pid": os.getpid(), "threads": os.environ["OMP_NUM_THREADS"]}
+
+def troubled(item):
+    if item["what"] == "fails":
+        from rankclip.errors import DataError
+        raise DataError("shard 3 is cut short;\\n run dvc repro shard")
+    if item["what"] == "breaks":
+        return {}["missing"]
+    if item["what"] in ("dies", "dies once"):
+        with open(item["trace"], "a") as file:
+            file.write("x")
+        if item["what"] == "dies" or Path(item["trace"]).stat().st_size == 1:
+            os.kill(os.getpid(), 9)
+    return item["what"]
+
+def together(item):
+    Path(item["folder"], item["key"]).touch()
+    time.sleep(0.3)
+    running = len(list(Path(item["folder"]).iterdir()))
+    Path(item["folder"], item["key"]).unlink()
+    return running
+
+def endless(item):
+    subprocess.Popen(["sleep", "600"])
+    while True:
+        Path(item["folder"], f"beat-{item['x']}").touch()
+        time.sleep(0.05)
+
+def all_reduce(item):
+    import torch
+    import torch.distributed
+    rank = torch.distributed.get_rank()
+    ranks = torch.tensor([rank + 1.0])
+    torch.distributed.all_reduce(ranks)
+    marks = Path(item["folder"], f"rank-{rank}")
+    if rank == 1 and not marks.exists():
+        marks.touch()
+        raise ValueError("the first start of rank 1 fails")
+    return {"sum": ranks.item(), "world": torch.distributed.get_world_size()}
+"""
+
+DRIVER = """
+import sys
+from rankclip import launch, lifecycle
+
+def main() -> None:
+    launch.map_tasks("launched:endless", [{"x": x, "folder": sys.argv[1]} for x in range(2)])
+
+if __name__ == "__main__":
+    folder = sys.argv[1]
+    lifecycle.run(main)
+"""
+
+
+def wait_until(claim: Callable[[], bool], timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not claim():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def functions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("functions")
+    (folder / "launched.py").write_text(FUNCTIONS)
+    (folder / "driver.py").write_text(textwrap.dedent(DRIVER))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ray_session(functions: Path) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(functions))
+        patch.delenv("RAY_ADDRESS", raising=False)
+        with launch.session():
+            yield
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_values_come_in_the_order_of_items_each_from_a_process_of_its_own() -> None:
+    polls: list[float] = []
+    outcomes = launch.map_tasks(
+        "launched:double",
+        [{"x": x} for x in range(3)],
+        on_poll=lambda: polls.append(time.monotonic()),
+        every_s=0.1,
+    )
+    found = launch.values(outcomes)
+    assert [value["x"] for value in found] == [0, 2, 4]
+    assert {value["threads"] for value in found} == {"1"}
+    assert len({value["pid"] for value in found} | {os.getpid()}) == 4
+    assert polls
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_failure_is_one_line_that_names_the_item_and_the_others_are_kept(tmp_path: Path) -> None:
+    items = [
+        {"key": f"clip/seed-{seed}", "what": what, "trace": str(tmp_path / what)}
+        for seed, what in enumerate(["fine", "fails", "breaks", "dies", "dies once"])
+    ]
+    outcomes = launch.map_tasks("launched:troubled", items, logs=tmp_path / "logs")
+    log = tmp_path / "logs"
+    assert [outcome.value for outcome in outcomes] == ["fine", None, None, None, "dies once"]
+    assert outcomes[1].error == (
+        f"clip/seed-1 failed: shard 3 is cut short; run dvc repro shard (details: {log}/clip-seed-1.log)"
+    )
+    assert outcomes[2].error == f"clip/seed-2 failed: KeyError: 'missing' (details: {log}/clip-seed-2.log)"
+    assert "died twice" in outcomes[3].error
+    assert (tmp_path / "dies").read_text() == (tmp_path / "dies once").read_text() == "xx"  # tried twice each
+    assert 'return {}["missing"]' in (log / "clip-seed-2.log").read_text()
+    with pytest.raises(RunError, match=r"^clip/seed-1 failed: .*\(2 more failed\)"):
+        launch.values(outcomes)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_no_more_tasks_than_slots_run_at_once(tmp_path: Path) -> None:
+    items = [{"key": str(x), "folder": str(tmp_path)} for x in range(3)]
+    assert launch.values(launch.map_tasks("launched:together", items, cpus=0.1, slots=1)) == [1, 1, 1]
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_task_that_no_node_can_hold_is_refused_at_once() -> None:
+    with pytest.raises(RunError, match="a run asks for 4096 CPUs and 0 GPUs, the nodes have "):
+        launch.map_tasks("launched:double", [{"x": 1}], cpus=4096)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.filterwarnings("ignore:.use_.* is deprecated:DeprecationWarning")  # Ray Data, of its own options
+@pytest.mark.usefixtures("ray_session")
+def test_two_workers_share_a_process_group_and_a_failed_group_is_started_once_more(tmp_path: Path) -> None:
+    polls: list[int] = []
+    item = {"key": "clip-seed-0", "folder": str(tmp_path)}
+    value = launch.train_group("launched:all_reduce", item, 2, tmp_path, on_poll=lambda: polls.append(1))
+    assert value == {"sum": 3.0, "world": 2}
+    assert (tmp_path / "rank-1").exists()
+    assert polls
+    assert not (tmp_path / "ray").exists()
+
+
+def beats(folder: Path) -> list[float]:
+    return [path.stat().st_mtime for path in sorted(folder.glob("beat-*"))]
+
+
+@pytest.mark.parametrize(
+    ("stop", "code", "within_s"), [(signal.SIGKILL, -signal.SIGKILL, 10), (signal.SIGINT, 130, 20)]
+)
+def test_nothing_of_a_local_ray_outlives_its_driver(
+    functions: Path, tmp_path: Path, stop: signal.Signals, code: int, within_s: int
+) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path / ("long" * 30))}  # too long for the path of a socket
+    environment.pop("RAY_ADDRESS", None)
+    driver = subprocess.Popen([sys.executable, str(functions / "driver.py"), str(tmp_path)], env=environment)
+    wait_until(lambda: len(beats(tmp_path)) == 2 or driver.poll() is not None, timeout_s=60)
+    assert driver.poll() is None
+    [session] = {
+        process.environ()[guard.MARK]
+        for process in psutil.Process(driver.pid).children(recursive=True)
+        if guard.MARK in process.environ()
+    }
+    assert len(list(guard.marked(session))) > 4
+    driver.send_signal(stop)
+    wait_until(lambda: not Path(session).exists() and not list(guard.marked(session)), within_s)
+    assert driver.wait(timeout=10) == code
+    last = beats(tmp_path)
+    time.sleep(0.3)
+    assert beats(tmp_path) == last
+
+
+def test_no_items_need_no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)  # an import would fail
+    assert launch.map_tasks("launched:double", []) == []
+
+
+def test_a_cluster_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    def refuse(**options: object) -> None:
+        assert options["address"] == "127.0.0.1:1"
+        raise ConnectionError("nobody\nthere")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", refuse)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(RunError, match=r"Ray at RAY_ADDRESS 127\.0\.0\.1:1 does not answer: nobody there"):
+        launch.map_tasks("launched:double", [{"x": 1}])
+
+
+def test_only_what_a_worker_can_import_is_accepted() -> None:
+    def nested(item: object) -> None: ...
+
+    assert dotted("launched:double") == "launched:double"
+    assert dotted(guard.end) == "rankclip.launch.guard:end"
+    for function in (nested, lambda item: item):
+        with pytest.raises(TypeError, match="cannot be imported by a worker"):
+            dotted(function)

@@ -1,0 +1,231 @@
+"""A real MLflow database in a temporary folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rankclip import tracking
+from rankclip.tracking import RunLog, Tracker
+from rankclip.tracking.lines import flatten, unsent
+
+# MLflow 3.17 maps its tables with an option that SQLAlchemy 2.1 is going to drop.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
+FRESH = {"run": "r", "offset": 0, "step": -1, "last": ""}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("repository")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        yield folder
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder that is not the repository's: nothing may land here."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    return tmp_path
+
+
+def client(root: Path) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=tracking.uri(root))
+
+
+def open_run(root: Path, study: str, folder: Path, key: str = "k1") -> RunLog:
+    return Tracker(root, study, note="**Does it help?**", primary_metric="final/shape/top1").open_run(
+        "rankclip seed 1",
+        key,
+        folder,
+        params={
+            "train": {"lr": 1e-3, "seed": 1, "betas": [0.9, 0.98]},
+            "objective": {"name": "rankclip", "x": None},
+        },
+        tags={"arm": "rankclip", "git_commit": "abc"},
+        data_digest="0123456789abcdef",
+    )
+
+
+def runs(root: Path, study: str) -> list[Any]:
+    found = client(root).get_experiment_by_name(f"rankclip/{study}")
+    return list(client(root).search_runs([found.experiment_id]))
+
+
+def write(metrics: Path, *records: dict[str, float], mode: str = "a") -> None:
+    with metrics.open(mode) as file:
+        file.writelines(json.dumps(record) + "\n" for record in records)
+
+
+def curve(root: Path, study: str, metric: str) -> list[tuple[int, float]]:
+    [run] = runs(root, study)
+    history = client(root).get_metric_history(run.info.run_id, metric)
+    return sorted((point.step, point.value) for point in history)
+
+
+def test_a_run_carries_flat_parameters_tags_data_and_final_scores(root: Path, elsewhere: Path) -> None:
+    run = open_run(root, "complete", elsewhere)
+    run.log_final({"shape": {"top1": 0.5, "top5": float("nan")}, "colour": {"top1": 0.25}})
+    run.finish()
+    [found] = runs(root, "complete")
+    assert found.info.run_name == "rankclip seed 1"
+    assert found.info.status == "FINISHED"
+    assert found.data.params == {
+        "train.lr": "0.001",
+        "train.seed": "1",
+        "train.betas": "[0.9, 0.98]",
+        "objective.name": "rankclip",
+    }
+    assert found.data.metrics == {"final/shape/top1": 0.5, "final/colour/top1": 0.25}
+    tags = {"arm": "rankclip", "git_commit": "abc", "data_digest": "0123456789abcdef", "rankclip.key": "k1"}
+    assert tags.items() <= found.data.tags.items()
+    [data] = found.inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == ("train", "0123456789abcdef")
+    experiment = client(root).get_experiment_by_name("rankclip/complete")
+    assert experiment.tags["mlflow.note.content"] == "**Does it help?**"
+    assert experiment.tags["mlflow.experiment.primaryMetric.name"] == "final/shape/top1"
+    assert experiment.artifact_location == (root / "mlartifacts" / "complete").as_uri()
+    assert (root / "mlflow.db").exists()
+    assert list((elsewhere / "elsewhere").iterdir()) == []
+
+
+def test_a_key_names_one_run_however_often_it_is_opened(root: Path, tmp_path: Path) -> None:
+    first = open_run(root, "again", tmp_path)
+    first.log_final({"shape": {"top1": 0.5}})
+    first.finish("FAILED")
+    second = open_run(root, "again", tmp_path)
+    assert [run.info.status for run in runs(root, "again")] == ["RUNNING"]
+    second.log_final({"shape": {"top1": 0.5}})
+    assert curve(root, "again", "final/shape/top1") == [(0, 0.5)]
+    second.log_final({"shape": {"top1": 0.4}})  # evaluated again: the newest counts, not the greatest
+    assert runs(root, "again")[0].data.metrics["final/shape/top1"] == 0.4
+    open_run(root, "again", tmp_path / "other", key="k2")
+    assert len(runs(root, "again")) == 2
+
+
+def test_each_complete_line_is_sent_once_over_restarts(root: Path, tmp_path: Path) -> None:
+    metrics = tmp_path / "metrics.jsonl"
+    run = open_run(root, "follow", tmp_path)
+    run.follow(metrics)  # not there yet
+    write(metrics, *({"step": step, "loss": 1 / (step + 1), "elapsed_s": 0.1 * step} for step in range(700)))
+    with metrics.open("a") as file:
+        file.write('{"step": 700, "lo')  # being written
+    run.follow(metrics)
+    assert len(curve(root, "follow", "loss")) == 700  # 1400 points, more than one request takes
+    with metrics.open("a") as file:
+        file.write('ss": 0.5, "elapsed_s": 70.0}\n')
+    again = open_run(root, "follow", tmp_path)
+    again.follow(metrics)
+    again.follow(metrics)
+    (tmp_path / "mlflow.json").unlink()  # died between sending and remembering
+    open_run(root, "follow", tmp_path).follow(metrics)
+    assert curve(root, "follow", "loss") == [(step, 1 / (step + 1)) for step in range(700)] + [(700, 0.5)]
+
+
+def test_what_is_not_finite_stays_out_of_curves_and_is_named(root: Path, tmp_path: Path) -> None:
+    run = open_run(root, "finite", tmp_path)
+    write(
+        tmp_path / "m.jsonl", {"step": 1, "loss": 2.0}, {"step": 2, "loss": float("nan"), "lr": float("inf")}
+    )
+    run.follow(tmp_path / "m.jsonl")
+    assert curve(root, "finite", "loss") == [(1, 2.0)]
+    assert runs(root, "finite")[0].data.tags["rankclip.not_finite"] == "loss at step 2"
+
+
+def test_an_unreachable_tracker_costs_one_warning_and_nothing_is_lost(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.touch()
+    write(tmp_path / "m.jsonl", {"step": 1, "loss": 2.0})
+    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING, logger="rankclip"):
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{blocked}/mlflow.db")
+        run = open_run(root, "offline", tmp_path)
+        run.follow(tmp_path / "m.jsonl")
+        run.log_final({"shape": {"top1": 0.5}})
+        run.finish()
+    warnings = [record.getMessage() for record in caplog.records if record.name.startswith("rankclip")]
+    assert len(warnings) == 1
+    assert f"sqlite:///{blocked}/mlflow.db does not take the results" in warnings[0]
+    assert "\n" not in warnings[0]
+    later = open_run(root, "offline", tmp_path)
+    later.follow(tmp_path / "m.jsonl")
+    later.log_final({"shape": {"top1": 0.5}})
+    assert curve(root, "offline", "loss") == [(1, 2.0)]
+    assert curve(root, "offline", "final/shape/top1") == [(0, 0.5)]
+
+
+def test_a_deleted_experiment_comes_back(root: Path, tmp_path: Path) -> None:
+    open_run(root, "deleted", tmp_path)
+    client(root).delete_experiment(client(root).get_experiment_by_name("rankclip/deleted").experiment_id)
+    open_run(root, "deleted", tmp_path)
+    assert client(root).get_experiment_by_name("rankclip/deleted").lifecycle_stage == "active"
+
+
+def test_the_users_address_wins_and_ours_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert tracking.uri(Path()) == f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    assert tracking.uri(Path()) == "http://127.0.0.1:5000"
+
+
+def test_a_file_cut_back_by_a_resumed_run_is_followed_from_there(tmp_path: Path) -> None:
+    metrics = tmp_path / "metrics.jsonl"
+    write(metrics, {"step": 1, "loss": 4}, {"step": 2, "loss": 3}, {"step": 3, "loss": 2})
+    records, memory = unsent(metrics, FRESH)
+    assert [record["step"] for record in records] == [1, 2, 3]
+    write(metrics, {"step": 1, "loss": 4}, {"step": 2, "loss": 3.5}, mode="w")
+    assert unsent(metrics, memory)[0] == []
+    write(metrics, {"step": 3, "loss": 2.25}, {"step": 4, "loss": 1})
+    records, memory = unsent(metrics, memory)
+    assert [record["step"] for record in records] == [3, 4]
+    assert unsent(metrics, memory) == ([], memory)
+
+
+def test_a_damaged_line_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "m").write_bytes(b'{"step": 1}\n{"step": 2, "lo{"step": 3}\n[4]\n\xff\n{"step": 5}\n')
+    assert unsent(tmp_path / "m", FRESH)[0] == [{"step": 1}, {"step": 5}]
+
+
+def test_settings_become_flat_texts() -> None:
+    assert flatten({"a": {"b": {"c": 1}, "d": True}, "e": [], "f": None, "g": "x"}) == {
+        "a.b.c": "1",
+        "a.d": "true",
+        "e": "[]",
+        "g": "x",
+    }
+
+
+def test_a_commit_says_when_the_code_differs_from_it(tmp_path: Path) -> None:
+    def git(*arguments: str) -> str:
+        identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+        command = ["git", "-C", str(tmp_path), *identity, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    assert tracking.git_commit(tmp_path / "missing") == "unknown"
+    git("init", "-q")
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline" / "a.py").write_text("1")
+    git("add", ".")
+    git("commit", "-qm", "first")
+    commit = git("rev-parse", "HEAD")
+    (tmp_path / "dvc.lock").touch()  # changes in every run
+    assert tracking.git_commit(tmp_path) == commit
+    (tmp_path / "pipeline" / "a.py").write_text("2")
+    assert tracking.git_commit(tmp_path) == f"{commit}-dirty"
+
+
+def test_importing_tracking_does_not_import_mlflow() -> None:
+    code = "import sys, rankclip.tracking; assert 'mlflow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
