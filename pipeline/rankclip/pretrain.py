@@ -43,6 +43,7 @@ def requests(
     files.read_json(manifest, "make the shards with `dvc repro shard`")
     return [
         TrainRequest(
+            key=f"{name}/seed-{seed}",
             arm=name,
             seed=seed,
             model=recipe.model,
@@ -95,12 +96,10 @@ def start(todo: Sequence[TrainRequest], slots: int | None, poll: Callable[[], No
     count = workers()
     if count > 1:
         for request in todo:
-            launch.train_group(
-                train_run, request.dump() | {"key": request.key}, count, request.folder, on_poll=poll
-            )
+            launch.train_group(train_run, request.dump(), count, request.folder, on_poll=poll)
         return
     cpus = max(request.train.threads for request in todo)
-    items = [request.dump() | {"key": request.key} for request in todo]
+    items = [request.dump() for request in todo]
     logs = todo[0].work / "logs"
     launch.values(launch.map_tasks(train_run, items, cpus=cpus, slots=slots, on_poll=poll, logs=logs))
 

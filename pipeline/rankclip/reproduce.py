@@ -36,7 +36,9 @@ def run(root: Path) -> int:
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         times = Path(folder) / "times.jsonl"
-        environment = os.environ | {lifecycle.TIMES: str(times)}
+        # dvc.yaml says `python`: the one that runs this
+        path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+        environment = os.environ | {lifecycle.TIMES: str(times), "PATH": path}
         steps: list[list[str]] = [
             [*DVC, "repro", "shard", "benchmarks"],
             [sys.executable, "-m", "rankclip", "pretrain", "--pending"],

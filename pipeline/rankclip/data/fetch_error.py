@@ -23,7 +23,12 @@ class FetchError(Exception):
         """How long the server asks us to wait before it, in seconds."""
 
 
-def classified(error: Exception, timeout_s: float) -> FetchError:
+def late(*, passing: bool = False) -> FetchError:
+    """A time-out; one text for all, since which of two clocks runs out first is chance."""
+    return FetchError(Reason.TIMEOUT, "no complete answer in time", passing=passing)
+
+
+def classified(error: Exception) -> FetchError:
     """The failure that an error of the connection stands for; its text names no address, port or time."""
     match error:
         case urllib3.exceptions.ConnectTimeoutError() | urllib3.exceptions.NewConnectionError():
@@ -31,7 +36,7 @@ def classified(error: Exception, timeout_s: float) -> FetchError:
         case urllib3.exceptions.SSLError() | ssl.SSLError():
             return FetchError(Reason.TLS, _tls_detail(error))
         case urllib3.exceptions.TimeoutError() | TimeoutError():
-            return FetchError(Reason.TIMEOUT, f"no answer within {timeout_s:g} s", passing=True)
+            return late(passing=True)
         case urllib3.exceptions.ProtocolError() | OSError():
             return FetchError(Reason.INTERRUPTED, "the connection broke", passing=True)
     return FetchError(Reason.OTHER, f"{type(error).__name__}: {error}")

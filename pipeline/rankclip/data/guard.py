@@ -25,7 +25,7 @@ import rankclip
 from rankclip.data.addresses import Addresses, Endpoint
 from rankclip.data.connections import Watch, give_back, pools, retry_after
 from rankclip.data.download_spec import DownloadSpec
-from rankclip.data.fetch_error import FetchError, classified
+from rankclip.data.fetch_error import FetchError, classified, late
 from rankclip.data.reasons import Reason, of_status
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -96,7 +96,7 @@ class GuardedHandler(BaseHandler):
                 return self._answer(address, response, deadline)
             give_back(response)
             self._watch.hold(None)
-            address = urljoin(address, response.headers["Location"].strip())
+            address = _moved(address, response.headers["Location"])
         raise FetchError(Reason.TOO_MANY_REDIRECTS, f"more than {self._spec.max_redirects}")
 
     def _head(self, url: Url, deadline: float) -> urllib3.BaseHTTPResponse:
@@ -171,16 +171,11 @@ class GuardedHandler(BaseHandler):
                 break
         # a body without a length also ends when the watch shuts its socket down: it is a part, not the whole
         if time.monotonic() >= deadline:
-            raise self._late()
+            raise late()
         return bytes(body)
 
     def _failure(self, error: Exception, deadline: float) -> FetchError:
-        if time.monotonic() >= deadline:
-            return self._late()
-        return classified(error, self._spec.timeout_s)
-
-    def _late(self) -> FetchError:
-        return FetchError(Reason.TIMEOUT, f"no complete answer within {self._spec.wall_time_s:g} s")
+        return late() if time.monotonic() >= deadline else classified(error)
 
 
 def is_image(body: bytes) -> bool:
@@ -188,6 +183,13 @@ def is_image(body: bytes) -> bool:
     begins = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*")
     boxed = (body[:4] == b"RIFF" and body[8:12] == b"WEBP") or body[4:8] == b"ftyp"
     return body.startswith(begins) or boxed
+
+
+def _moved(address: str, location: str) -> str:
+    try:
+        return urljoin(address, location.strip())
+    except ValueError:
+        raise FetchError(Reason.OTHER, f"unusable redirect {location}") from None
 
 
 def _parse(address: str) -> Url:

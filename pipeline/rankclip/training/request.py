@@ -19,6 +19,9 @@ CODE = ("training", "objectives", "models", "data/samples.py", "data/order.py", 
 class TrainRequest(Spec):
     """One model to train. Paths are absolute, since a worker has another folder than its driver."""
 
+    key: str
+    """What messages call it: `<arm>/seed-<k>`."""
+
     arm: str
     """Arm of the run."""
 
@@ -45,11 +48,6 @@ class TrainRequest(Spec):
 
     work: Path
     """Folder under which runs lie, each under its digest."""
-
-    @property
-    def key(self) -> str:
-        """What messages call it."""
-        return f"{self.arm}/seed-{self.seed}"
 
     @property
     def config(self) -> dict[str, object]:

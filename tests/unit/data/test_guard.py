@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+import rankclip
 from rankclip.data import guard
 from rankclip.data.addresses import Addresses, is_public
 from rankclip.data.download_spec import DownloadSpec
@@ -167,6 +168,11 @@ def test_only_http_is_opened(url: str) -> None:
     assert refusal(lambda: guard.opener(SPEC, {}).open(url)) is Reason.BAD_SCHEME
 
 
+def test_a_redirect_to_nowhere_is_no_crash() -> None:
+    with web(lambda *_: (302, {"Location": "http://[half"}, b"")) as server:
+        assert refusal(lambda: fetch(server.port)) is Reason.OTHER
+
+
 def test_redirects_are_followed_up_to_the_limit() -> None:
     def hop(path: str, _: int) -> Reply:
         left = int(path[1:])
@@ -192,7 +198,7 @@ def test_the_crawler_says_who_it_is_and_keeps_the_host_name() -> None:
         opener.open(request).close()
         path, headers = server.asked[0]
     assert path == "/%C3%BC%20x.jpg?a=1"
-    assert headers["User-Agent"] == "rankclip/0.1.0 (+research crawler)"
+    assert headers["User-Agent"] == f"rankclip/{rankclip.__version__} (+research crawler)"
     assert headers["Host"] == "web.invalid"
 
 
