@@ -184,6 +184,7 @@ def test_nothing_of_a_local_ray_outlives_its_driver(
         if guard.MARK in process.environ()
     }
     assert len(list(guard.marked(session))) > 4
+    assert Path(session).stat().st_mode & 0o777 == 0o700
     driver.send_signal(stop)
     wait_until(lambda: not Path(session).exists() and not list(guard.marked(session)), within_s)
     assert driver.wait(timeout=10) == code

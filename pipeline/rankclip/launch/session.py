@@ -80,7 +80,7 @@ def _local(dashboard: bool) -> Iterator[dict[str, Any]]:
         yield {
             "include_dashboard": dashboard,
             "object_store_memory": OBJECT_STORE_BYTES,
-            "_temp_dir": folder,
+            "_temp_dir": f"{folder}/ray",  # Ray opens its folder to everyone; the one around it stays ours
             "_node_ip_address": "127.0.0.1",
         }
 
