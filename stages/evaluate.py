@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from rankclip import config, evaluate, lifecycle
+from rankclip.tracking import Tracker
 
 
 def main(
@@ -19,7 +20,8 @@ def main(
 ) -> None:
     """Scores the seeds that are not scored yet and merges all into the arm's results."""
     study = config.load()
-    evaluate.run(study.evaluation, arm, runs=runs, benchmarks=benchmarks, work=work, out=out)
+    tracker = Tracker(Path.cwd(), study.study.name)
+    evaluate.run(study.evaluation, arm, runs=runs, benchmarks=benchmarks, work=work, out=out, tracker=tracker)
 
 
 if __name__ == "__main__":

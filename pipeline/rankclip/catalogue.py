@@ -5,14 +5,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Literal, get_args
 
-import yaml
+from rankclip import composition
 
-from rankclip import config
+What = Literal["objectives", "models", "studies", "benchmarks"]
+
+GROUPS: dict[What, str] = {"objectives": "objective", "models": "model", "studies": "study"}
+"""Folder of `conf/` of each but the benchmarks, whose registry is a union."""
 
 
-def entries(what: str, conf: Path = config.CONF) -> Iterator[tuple[str, str]]:
+def entries(what: What, conf: Path = composition.CONF) -> Iterator[tuple[str, str]]:
     """Names of objectives, models, studies or benchmarks, each with a line on it.
 
     Raises:
@@ -21,23 +24,16 @@ def entries(what: str, conf: Path = config.CONF) -> Iterator[tuple[str, str]]:
     if what == "benchmarks":
         yield from benchmarks()
         return
-    group = {"objectives": "objective", "models": "model", "studies": "study"}[what]
-    for name in config.names(group, conf):
-        path = conf / group / f"{name}.yaml"
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        yield name, comment(path) or summary(group, values)
+    group = GROUPS[what]
+    for name in composition.names(group, conf):
+        yield name, comment(conf / group / f"{name}.yaml")
 
 
 def comment(path: Path) -> str:
-    """The first comment of a file that says something, as one line."""
+    """The first line of a file's comment; empty where it has none."""
     lines = path.read_text(encoding="utf-8").splitlines()
-    said = [line[1:].strip() for line in lines if line.startswith("#") and "@package" not in line]
-    return " ".join(said)
-
-
-def summary(group: str, values: dict[str, Any]) -> str:
-    """A configuration without a comment."""
-    return ", ".join(f"{key} {value}" for key, value in values.items()) if group == "model" else ""
+    said = (line[1:].strip() for line in lines if line.startswith("#") and "@package" not in line)
+    return next(said, "")
 
 
 def benchmarks() -> Iterator[tuple[str, str]]:
@@ -47,4 +43,4 @@ def benchmarks() -> Iterator[tuple[str, str]]:
     for kind in get_args(get_args(BenchmarkSpec)[0]):
         line = (inspect.getdoc(kind) or "").splitlines()[0]
         for name in get_args(kind.model_fields["name"].annotation):
-            yield name, line
+            yield name, getattr(kind, "lines", {}).get(name, line)

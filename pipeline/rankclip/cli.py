@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from rankclip import lifecycle
+from rankclip.errors import InputError
+
+if TYPE_CHECKING:
+    from rankclip.config import Study
 
 app = typer.Typer(
     help="Studies of ranking consistency in image-text pretraining: crawl, pretrain, evaluate, compare.",
@@ -29,11 +33,12 @@ def use(
 ) -> None:
     """Make STUDY the active one: compose conf/, check it, write params.yaml.
 
-    A change sets any key (train.lr=2e-3, study.seeds=[0,1]) or chooses a configuration (model=shapes-vit).
+    A change sets any key (train.lr=2e-3, study.seeds=[0,1]) or takes a configuration by its name
+    (model=shapes-vit, arms.mine.objective=rankclip).
     """
-    from rankclip import config
+    from rankclip import composition, config
 
-    chosen = config.compose(study, changes or [])
+    chosen = composition.compose(study, changes or [])
     config.write(chosen)
     typer.echo(f"{chosen.study.name} is active: {described(chosen)}. Next: rankclip repro")
 
@@ -71,7 +76,7 @@ def repro() -> None:
 def pretrain(
     pending: Annotated[
         bool, typer.Option("--pending", help="Train every run that is missing, of all arms at once.")
-    ],
+    ] = False,
     slots: Annotated[
         int | None, typer.Option(min=1, help="Most runs at once; by default as many as fit.")
     ] = None,
@@ -79,21 +84,21 @@ def pretrain(
     """Train the missing runs of all arms side by side; `dvc repro` then adopts them."""
     from rankclip import reproduce
 
-    if pending:
-        reproduce.pretrain_pending(ROOT, slots)
+    ask_for(pending, "pretrain")
+    reproduce.pretrain_pending(ROOT, slots)
 
 
 @app.command()
 def evaluate(
     pending: Annotated[
         bool, typer.Option("--pending", help="Score every run that is not scored, of all arms at once.")
-    ],
+    ] = False,
 ) -> None:
     """Score the runs of all arms side by side; `dvc repro` then adopts the scores."""
     from rankclip import reproduce
 
-    if pending:
-        reproduce.evaluate_pending(ROOT)
+    ask_for(pending, "evaluate")
+    reproduce.evaluate_pending(ROOT)
 
 
 @app.command()
@@ -112,13 +117,19 @@ def doctor() -> None:
     raise typer.Exit(doctor_.run(ROOT))
 
 
-def described(study: object) -> str:
-    """A study in half a line."""
-    from rankclip.config import Study
+def ask_for(pending: bool, command: str) -> None:
+    """Refuses a command that was not told what to do."""
+    if not pending:
+        raise InputError(
+            f"`rankclip {command}` does what is missing when told so: `rankclip {command} --pending`; "
+            f"one arm alone is `dvc repro {command}@ARM`, everything `rankclip repro`"
+        )
 
-    assert isinstance(study, Study)
-    arms, seeds = len(study.arms), len(study.study.seeds)
-    return f"{arms} arms x {seeds} seeds, {study.train.steps} steps of {study.train.batch_size} pairs, {study.model.name}"
+
+def described(study: Study) -> str:
+    """A study in half a line."""
+    arms, seeds, train = len(study.arms), len(study.study.seeds), study.train
+    return f"{arms} arms x {seeds} seeds, {train.steps} steps of {train.batch_size} pairs, {study.model.name}"
 
 
 def main() -> None:

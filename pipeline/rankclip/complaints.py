@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -18,14 +18,12 @@ def first(error: ValidationError, model: type[BaseModel]) -> str:
 
 def one(problem: Any, model: type[BaseModel]) -> str:
     """One complaint."""
-    path = [part for part in problem["loc"] if not is_tag(part, problem["loc"], model)]
-    key = ".".join(str(part) for part in path)
+    place = problem["loc"]
+    path = [str(part) for at, part in enumerate(place) if part != "[key]" and not is_tag(at, place, model)]
+    key = ".".join(path)
     kind, context = problem["type"], problem.get("ctx", {})
     if kind == "extra_forbidden":
-        known = fields_at(model, problem["loc"][:-1])
-        near = difflib.get_close_matches(str(path[-1]), known, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        return f"unknown key {key} = {shown(problem['input'])}; {hint}the keys there are {', '.join(known)}"
+        return f"unknown key {key} = {shown(problem['input'])}; {choices(path[-1], model, place[:-1])}"
     if kind == "missing":
         return f"key {key} is missing"
     if kind == "union_tag_invalid":
@@ -34,8 +32,36 @@ def one(problem: Any, model: type[BaseModel]) -> str:
         return f"{key}.name is missing; it chooses what {key} is"
     if kind == "value_error":
         return f"{key}: {context['error']}" if key else str(context["error"])
-    message = problem["msg"].replace("Input should be", "must be")
-    return f"{key} = {shown(problem['input'])}: {message[0].lower()}{message[1:]}"
+    if kind == "model_type":
+        return f"{key} = {shown(problem['input'])} is no section; {choices('', model, place)}"
+    return f"{key} = {shown(problem['input'])}: {demand(kind, context, problem['msg'])}"
+
+
+def choices(wrong: str, model: type[BaseModel], place: Sequence[int | str]) -> str:
+    """Which keys there are at a place, first the one that was probably meant."""
+    known = fields_at(model, place)
+    near = difflib.get_close_matches(wrong, known, n=1)
+    return f"{f'did you mean {near[0]}? ' if near else ''}the keys there are {', '.join(known)}"
+
+
+def demand(kind: str, context: Mapping[str, Any], message: str) -> str:
+    """What a value must be, of a complaint of pydantic's with its type, numbers and message."""
+    if kind == "string_pattern_mismatch":
+        return f"must match {context['pattern']}"
+    if kind == "too_short":
+        return f"must have {context['min_length']} or more entries"
+    if kind == "too_long":
+        return f"must have {context['max_length']} or fewer entries"
+    if kind == "dict_type":
+        return "must be a section of keys"
+    said = message.partition(", ")[0] if kind.endswith(("_parsing", "_from_float")) else message
+    said = (
+        said.replace("Input should be", "must be")
+        .replace("a valid ", "a ")
+        .replace("a integer", "an integer")
+    )
+    said = said.replace("a list", "a list: [...]").replace("a tuple", "a list: [...]")
+    return f"{said[0].lower()}{said[1:]}"
 
 
 def shown(value: Any) -> str:
@@ -44,10 +70,10 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def is_tag(part: int | str, path: Sequence[int | str], model: type[BaseModel]) -> bool:
-    """Whether a part of pydantic's path is the name of a union's member, which no file contains."""
-    place = list(path).index(part)
-    return bool(place) and isinstance(part, str) and part in tags(types_at(model, path[:place]))
+def is_tag(at: int, path: Sequence[int | str], model: type[BaseModel]) -> bool:
+    """Whether part number `at` of pydantic's path is the name of a union's member, which no file contains."""
+    part = path[at]
+    return at > 0 and isinstance(part, str) and part in tags(types_at(model, path[:at]))
 
 
 def tags(found: Sequence[Any]) -> list[str]:

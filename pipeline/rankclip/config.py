@@ -1,7 +1,7 @@
-"""A study: its sections, how `conf/` becomes one, and what is said of a wrong one.
+"""A study: its sections, and `params.yaml`, which holds the active one, all that DVC and the stages read.
 
-`conf/` is a Hydra tree. `compose` turns it into a Study, `write` into `params.yaml`, the complete active study,
-which DVC and every stage read; nothing else composes.
+`composition` makes a study of `conf/`. Every command imports this module, so it imports neither torch nor any
+other large package.
 """
 
 from __future__ import annotations
@@ -28,10 +28,6 @@ from rankclip.spec import Spec
 from rankclip.training.spec import TrainSpec
 
 PARAMS = Path("params.yaml")
-CONF = Path("conf")
-GROUPS = ("data", "model", "train", "evaluation", "objective")
-"""Folders of `conf/` besides `study`; the first four can be chosen on the command line: `model=shapes-vit`."""
-
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
 ArmName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=64)]
 
@@ -71,14 +67,14 @@ class Arm(Spec):
     objective: Objective
     """What the arm is trained for."""
 
-    overrides: dict[str, JsonValue]
+    overrides: dict[str, JsonValue] = Field(default_factory=dict)
     """Dotted keys of `model` and `train` and their values, for example `train.lr: 2e-3`."""
 
     def recipe(self, model: ModelSpec, train: TrainSpec) -> Recipe:
         """The study's model and recipe with this arm's overrides."""
         values = {"model": model.dump(), "train": train.dump()}
         for key, value in self.overrides.items():
-            assign(values, key, value)
+            assign(values, key.split("."), value)
         return Recipe.model_validate(values)
 
 
@@ -122,13 +118,14 @@ class Study(Spec):
         return self
 
 
-def assign(values: dict[str, Any], key: str, value: Any) -> None:
-    """Sets a dotted key; missing sections are made, so that the schema can complain of them by name."""
-    *path, last = key.split(".")
-    for part in path:
+def assign(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    """Sets what lies at a path; missing sections are made, so that the schema can complain of them."""
+    *above, last = path
+    for part in above:
         below = values.setdefault(part, {})
         if not isinstance(below, dict):
-            raise InputError(f"{key}: {part} is a value, not a section; remove what follows it")
+            kind = "a list; give it whole" if isinstance(below, list) else "a value; remove what follows it"
+            raise InputError(f"{'.'.join(path)} is unknown: {part} is {kind}")
         values = below
     values[last] = value
 
@@ -157,6 +154,11 @@ def load(path: Path = PARAMS) -> Study:
         raise InputError(
             f"{path} is missing here ({Path.cwd()}); run this in the repository, after `rankclip use STUDY`"
         ) from None
+    except yaml.MarkedYAMLError as error:
+        place = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise InputError(
+            f"{path}{place} is not YAML ({error.problem}); write it with `rankclip use STUDY`"
+        ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(
             f"{path} cannot be read ({files.one_line(error)}); write it with `rankclip use STUDY`"
@@ -164,75 +166,6 @@ def load(path: Path = PARAMS) -> Study:
     if not isinstance(values, dict):
         raise InputError(f"{path} holds no sections; write it with `rankclip use STUDY`")
     return validate(values, str(path))
-
-
-def names(group: str, conf: Path = CONF) -> list[str]:
-    """Configurations of a group of `conf/`, by name."""
-    return sorted(path.stem for path in (conf / group).glob("*.yaml"))
-
-
-def compose(study: str, changes: Sequence[str] = (), conf: Path = CONF) -> Study:
-    """The study of that name with `key=value` changes.
-
-    Raises:
-        InputError: the study, a key or a value does not exist.
-    """
-    pairs = [parse(change) for change in changes]
-    choose(study, "study", conf)
-    chosen = [f"study={study}"]
-    for key, value in pairs:
-        if key in GROUPS:
-            chosen.append(f"{key}={choose(str(value), key, conf)}")
-    values = hydra_values(chosen, conf)
-    for key, value in pairs:
-        if key not in GROUPS:
-            assign(values, key, value)
-    return validate(values, f"study {study}")
-
-
-def choose(name: str, group: str, conf: Path) -> str:
-    """`name`, if the group has it."""
-    if name not in names(group, conf):
-        raise InputError(f"{group} {name!r} is unknown; choose one of {', '.join(names(group, conf))}")
-    return name
-
-
-def parse(change: str) -> tuple[str, Any]:
-    """`key=value` as key and YAML value."""
-    key, found, text = change.partition("=")
-    if not found or not key:
-        raise InputError(f"{change!r} is not key=value, for example train.steps=200")
-    try:
-        return key, number(yaml.safe_load(text))
-    except yaml.YAMLError:
-        raise InputError(f"the value of {change!r} is not YAML; quote it") from None
-
-
-def number(value: Any) -> Any:
-    """YAML 1.1 takes 1e-3 for text; people mean the number."""
-    if isinstance(value, str):
-        try:
-            return float(value) if value.strip()[:1] in "0123456789.-+" else value
-        except ValueError:
-            return value
-    return value
-
-
-def hydra_values(chosen: list[str], conf: Path) -> dict[str, Any]:
-    """What Hydra composes."""
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    try:
-        with initialize_config_dir(str(conf.absolute()), version_base="1.3"):
-            composed = hydra_compose("config", overrides=chosen)
-        values: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise InputError(f"{conf} does not compose ({files.one_line(error)}); see conf/config.yaml") from None
-    return values
 
 
 def write(study: Study, path: Path = PARAMS) -> None:

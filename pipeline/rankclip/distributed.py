@@ -31,7 +31,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        summed = gradient.contiguous()
+        summed = gradient.clone(memory_format=torch.contiguous_format)  # autograd may share what it passes
         dist.all_reduce(summed)
         return summed[rank() * ctx.rows : (rank() + 1) * ctx.rows]
 

@@ -3,7 +3,7 @@
 RankclipError
 ├── InputError       something the user wrote or pointed at is wrong; the command line exits with 2
 ├── DataError        stored data are missing, damaged or of another run; exits with 1
-└── RunError         a run could not go on (a worker died, a loss is not finite, a folder is locked); exits with 1
+└── RunError         a run could not go on (a worker died, a loss is not finite, a folder is locked); with 1
 
 Every message is one line: what was wrong, the value, and the remedy.
 """

@@ -11,11 +11,20 @@ from rankclip.errors import DataError
 from rankclip.evaluation import results, scoring
 from rankclip.evaluation.scoring import ScoreRequest
 from rankclip.evaluation.spec import EvaluationSpec
+from rankclip.tracking import Tracker
 
 log = logging.getLogger(__name__)
 
 
-def run(spec: EvaluationSpec, arm: str, runs: Path, benchmarks: Path, work: Path, out: Path) -> None:
+def run(
+    spec: EvaluationSpec,
+    arm: str,
+    runs: Path,
+    benchmarks: Path,
+    work: Path,
+    out: Path,
+    tracker: Tracker | None = None,
+) -> None:
     """Scores every seed of an arm that is not scored yet and writes the arm's results.
 
     Args:
@@ -25,6 +34,7 @@ def run(spec: EvaluationSpec, arm: str, runs: Path, benchmarks: Path, work: Path
         benchmarks: folder of the benchmarks, with its manifest.
         work: folder of scores by digest; what is finished there is adopted.
         out: gets `results.parquet`, `predictions.parquet`, `metrics.json` and last `record.json`.
+        tracker: gets the test scores of each run as its final metrics.
 
     Raises:
         DataError: a run, its checkpoint or a benchmark is missing, damaged or of something else.
@@ -38,6 +48,22 @@ def run(spec: EvaluationSpec, arm: str, runs: Path, benchmarks: Path, work: Path
     inputs = {f"seed-{request.seed}": request.checkpoint_digest for request in asked}
     inputs["benchmarks"] = asked[0].benchmarks_digest
     files.write_record(out, {"arm": arm, "evaluation": spec.dump()}, inputs, counts)
+    if tracker is not None:
+        publish(asked, tracker)
+
+
+def publish(asked: Sequence[ScoreRequest], tracker: Tracker) -> None:
+    """Adds the test scores to the runs that training opened in MLflow."""
+    for request in asked:
+        record = files.read_json(request.run / "record.json")
+        log = tracker.open_run(
+            f"{request.arm}_s{request.seed}",
+            f"{request.key}/{record['key']}",
+            request.folder,
+            params={"arm": request.arm, "seed": request.seed, **record["config"]},
+        )
+        log.log_final(results.metrics_summary(files.read_table(request.folder / results.RESULTS)))
+        log.finish()
 
 
 def requests(spec: EvaluationSpec, runs: Path, benchmarks: Path, work: Path) -> list[ScoreRequest]:

@@ -211,8 +211,11 @@ def _git(*arguments: str) -> str:
 
 @functools.cache
 def code_digest(places: tuple[str, ...]) -> str:
-    """Digest of these sources (files or folders below the package), so that results of other code are not taken
-    for those of this one."""
+    """Digest of these sources, so that results of other code are not taken for those of this one.
+
+    Args:
+        places: files or folders below the package.
+    """
     package = Path(__file__).parent
     total = hashlib.sha256()
     for place in places:

@@ -12,7 +12,7 @@ from rankclip.config import Arm, Study
 from rankclip.errors import InputError
 from rankclip.models.spec import ModelSpec
 from rankclip.progress import Watch
-from rankclip.tracking import RunLog, Tracker
+from rankclip.tracking import RunLog, Tracker, git_commit
 from rankclip.training.request import TrainRequest
 from rankclip.training.run import METRICS, WEIGHTS, train_run
 from rankclip.training.spec import TrainSpec
@@ -124,7 +124,7 @@ def open_log(tracker: Tracker, request: TrainRequest) -> RunLog:
         f"{request.key}/{request.content_digest}",
         request.folder,
         params=params,
-        tags={"arm": request.arm, "seed": str(request.seed)},
+        tags={"arm": request.arm, "seed": str(request.seed), "git_commit": git_commit(tracker.root)},
         data_digest=request.shards_digest[:16],
     )
 

@@ -62,7 +62,8 @@ class Watch:
         for name, report in latest.items():
             steps = self.runs[name][1]
             if report["step"] < steps:
-                self.console.print(f"{name}  step {report['step']}/{steps}  {said(report)}", highlight=False)
+                line = f"{name}  step {report['step']}/{steps}  {said(report)}"
+                self.console.print(line, highlight=False, soft_wrap=True)
 
 
 def said(report: Mapping[str, Any]) -> str:
@@ -79,8 +80,9 @@ def last_report(path: Path) -> dict[str, Any] | None:
         lines = file.read().split(b"\n")[:-1]
     for line in reversed(lines):
         try:
-            report: dict[str, Any] = json.loads(line)
+            report = json.loads(line)
         except ValueError:  # cut by the seek, or by a crash
             continue
-        return report
+        if isinstance(report, dict) and "step" in report:
+            return report
     return None

@@ -1,5 +1,7 @@
-"""The whole study in one command: DVC runs the stages, and what they would train one arm after another is trained
-side by side before."""
+"""The whole study in one command.
+
+DVC runs the stages; what they would train and score one arm after another is done side by side before.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -30,7 +33,7 @@ def run(root: Path) -> int:
     name = study.study.name
     report = Path("reports") / name / "index.html"
     lifecycle.quiet()
-    if subprocess.run([*DVC, "status", "--quiet"], cwd=root, check=False).returncode == 0:
+    if call([*DVC, "status", "--quiet"], root).returncode == 0:
         typer.echo(f"{name} is up to date: {report}")
         return 0
     started = time.monotonic()
@@ -48,7 +51,7 @@ def run(root: Path) -> int:
         ]
         for step in steps:
             since = time.monotonic()
-            code = subprocess.run(step, cwd=root, env=environment, check=False).returncode
+            code = call(step, root, env=environment).returncode
             if code:
                 return code
             if step[2] == "rankclip":
@@ -58,6 +61,12 @@ def run(root: Path) -> int:
         print_times(times, time.monotonic() - started)
     typer.echo(f"\n{name}: {report}\nCompare the runs with: make ui")
     return 0
+
+
+def call(command: Sequence[str], root: Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Runs a command in `root` that never outlives this process; `options` are those of `subprocess.run`."""
+    ours = lifecycle.die_with_parent
+    return subprocess.run(command, cwd=root, check=False, preexec_fn=ours, **options)
 
 
 def print_times(times: Path, total_s: float) -> None:
@@ -72,13 +81,8 @@ def print_times(times: Path, total_s: float) -> None:
 
 def stale(root: Path, stage: str, study: Study) -> list[str]:
     """Arms whose stage DVC would run; what DVC holds in its cache needs no work."""
-    done = subprocess.run(
-        [*DVC, "status", "--json", *(f"{stage}@{arm}" for arm in study.arms)],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    targets = [f"{stage}@{arm}" for arm in study.arms]
+    done = call([*DVC, "status", "--json", *targets], root, capture_output=True, text=True)
     changed = json.loads(done.stdout) if done.returncode == 0 and done.stdout.strip() else {}
     return [arm for arm in study.arms if done.returncode or f"{stage}@{arm}" in changed]
 

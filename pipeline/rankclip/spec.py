@@ -10,13 +10,17 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Spec(BaseModel):
-    """A frozen, closed value that describes a component: unknown keys are errors, nothing is coerced silently.
+    """A frozen, closed value that describes a component; an unknown key is an error.
 
     A component without state is its own Spec with `__call__`; one with state has `build()`.
     """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
     )
 
     def dump(self) -> dict[str, Any]:

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import time
 from pathlib import Path
 from typing import Any
 
 from pydantic import NonNegativeInt
 
-import rankclip
 from rankclip import files
 from rankclip.data.benchmarks.content import SPLITS
 from rankclip.errors import DataError
 from rankclip.evaluation.spec import EvaluationSpec
 from rankclip.spec import Spec, digest
 
-CODE = ("evaluation", "models", "data/benchmark.py", "data/benchmark_folder.py", "data/benchmarks/gains.py")
+CODE = (
+    "data/benchmark.py",
+    "data/benchmark_folder.py",
+    "data/benchmarks/content.py",
+    "data/benchmarks/gains.py",
+    "data/tars.py",
+    "evaluation/encoder.py",
+    "evaluation/metrics.py",
+    "evaluation/results.py",
+    "evaluation/retrieval.py",
+    "evaluation/scores.py",
+    "evaluation/scoring.py",
+    "evaluation/suite.py",
+    "evaluation/zero_shot.py",
+    "models",
+)
 """Sources, below the package, that a score depends on."""
 
 
@@ -60,7 +72,8 @@ class ScoreRequest(Spec):
     @property
     def content_digest(self) -> str:
         """Digest of all that the scores depend on, our code included, but not of where things lie."""
-        return digest([self.model_dump(mode="json", exclude={"run", "benchmarks", "work"}), code_digest()])
+        science = self.model_dump(mode="json", exclude={"run", "benchmarks", "work"})
+        return digest([science, files.code_digest(CODE)])
 
     @property
     def folder(self) -> Path:
@@ -145,15 +158,3 @@ def _score(asked: ScoreRequest) -> None:
     results.write_scores(asked.folder, identity, scores)
     inputs = {"checkpoint": asked.checkpoint_digest, "benchmarks": asked.benchmarks_digest}
     files.write_record(asked.folder, asked.evaluation.dump(), inputs, {"results": len(scores.rows)})
-
-
-@functools.cache
-def code_digest() -> str:
-    """Digest of the sources in `CODE`, so that scores of older code are not taken for those of this one."""
-    package = Path(rankclip.__file__).parent
-    total = hashlib.sha256()
-    for place in CODE:
-        below = sorted((package / place).rglob("*.*")) or [package / place]
-        for source in (path for path in below if path.suffix in (".py", ".json")):
-            total.update(f"{source.relative_to(package).as_posix()} {files.sha256(source)}\n".encode())
-    return total.hexdigest()[:16]

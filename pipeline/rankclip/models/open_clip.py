@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 import open_clip
 import torch
 from PIL import Image
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -29,12 +32,20 @@ class ImageTextModel(nn.Module):
     A tower called on its own through a wrapper would not be synchronised between workers.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, clip: nn.Module, image_size: int, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.clip = clip
         self.image_size = image_size
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    @property
+    def logit_scale(self) -> nn.Parameter:
+        """ln alpha, a scalar."""
+        return self.clip.get_parameter("logit_scale")
 
     def forward(self, pixels: Tensor | None, tokens: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Unit embeddings of images `[N, 3, S, S]` uint8 and captions `[N, L]`, and alpha = exp(logit scale).
@@ -54,7 +65,8 @@ class ImageTextModel(nn.Module):
 
     def trim(self, tokens: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The tokens up to the longest caption, and the text tower's tensors of that length."""
-        length = max(2, int((tokens != 0).sum(dim=1).max()))
+        # the end token is the largest; not the count of tokens but 0, which is "!" as well as the padding
+        length = int(tokens.argmax(dim=1).max()) + 1
         prefix = "text." if hasattr(self.clip, "text") else ""
         state = dict(self.clip.named_parameters()) | dict(self.clip.named_buffers())
         position, mask = state[f"{prefix}positional_embedding"], state[f"{prefix}attn_mask"]
@@ -70,13 +82,31 @@ def build(spec: ModelSpec, seed: int) -> ImageTextModel:
     register()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        clip = open_clip.create_model(spec.name, precision="fp32", device="cpu", output_dict=False)
+        with untrained_on_purpose():
+            clip = open_clip.create_model(spec.name, precision="fp32", device="cpu", output_dict=False)
     clip = clip.to(memory_format=torch.channels_last)
     preprocess = open_clip.get_model_preprocess_cfg(clip)
     size = preprocess["size"]
     return ImageTextModel(
         clip, size if isinstance(size, int) else size[0], preprocess["mean"], preprocess["std"]
     )
+
+
+@contextmanager
+def untrained_on_purpose() -> Iterator[None]:
+    """Keeps back open_clip's warning, on the root logger, that a new model has no pretrained weights."""
+
+    def wanted(record: logging.LogRecord) -> bool:
+        return "No pretrained weights loaded" not in record.getMessage()
+
+    root, handler = logging.getLogger(), logging.NullHandler()
+    root.addFilter(wanted)
+    root.addHandler(handler)  # where there is none, `logging.warning` would install one that prints
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.removeFilter(wanted)
 
 
 @functools.cache
@@ -100,7 +130,7 @@ def tokenizer(name: str) -> Any:
 
 @functools.cache
 def geometry(image_size: int) -> Any:
-    """open_clip's evaluation transform without its last steps, which `ImageTextModel.normalise` does by batch."""
+    """open_clip's evaluation transform without its last steps, which `ImageTextModel.normalise` does."""
     steps = open_clip.image_transform(image_size, is_train=False).transforms
     return [step for step in steps if type(step).__name__ in ("Resize", "CenterCrop")]
 
@@ -112,14 +142,16 @@ def pixels(image: bytes, image_size: int) -> Tensor:
         DataError: the bytes are not an image.
     """
     try:
-        picture: Image.Image = Image.open(io.BytesIO(image)).convert("RGB")
-    except OSError as error:
+        picture: Image.Image = Image.open(io.BytesIO(image))
+        if picture.size != (image_size, image_size):
+            for step in geometry(image_size):
+                picture = step(picture)
+        picture = picture.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(
-            f"an image of {len(image)} bytes cannot be decoded ({error}); run `dvc repro -f curate`"
+            f"an image of {len(image)} bytes cannot be decoded ({files.one_line(error)}); "
+            "run `dvc repro -f curate`"
         ) from error
-    if picture.size != (image_size, image_size):
-        for step in geometry(image_size):
-            picture = step(picture)
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
 
 
@@ -141,7 +173,7 @@ def load_weights(spec: ModelSpec, path: Path) -> ImageTextModel:
         weights = load_file(path)
     except (OSError, SafetensorError) as error:
         raise DataError(
-            f"{path} is not readable as model weights ({error}); run the pretrain stage again"
+            f"{path} is not readable as model weights ({files.one_line(error)}); run the pretrain stage again"
         ) from error
     wanted = model.clip.state_dict()
     wrong = [
@@ -151,8 +183,8 @@ def load_weights(spec: ModelSpec, path: Path) -> ImageTextModel:
     ]
     if wrong:
         raise DataError(
-            f"{path} is a checkpoint of another model: {len(wrong)} tensors differ from {spec.name}, the first is "
-            f"{wrong[0]}; evaluate it with the model it was trained as"
+            f"{path} is a checkpoint of another model: {len(wrong)} tensors differ from {spec.name}, "
+            f"the first is {wrong[0]}; evaluate it with the model it was trained as"
         )
     model.clip.load_state_dict(weights)
     return model
@@ -189,7 +221,14 @@ def split(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
 
 
 def load_encoder(run: Path) -> Encoder:
-    """The encoder of a finished run folder (`model.safetensors` and `record.json`)."""
+    """The encoder of a finished run folder (`model.safetensors` and `record.json`).
+
+    Raises:
+        DataError: the record or the weights are missing, damaged or of another model.
+    """
     record = files.read_json(run / "record.json")
-    spec = ModelSpec.model_validate(record["config"]["model"])
+    try:
+        spec = ModelSpec.model_validate(record["config"]["model"])
+    except (KeyError, TypeError, ValidationError):
+        raise DataError(f"{run / 'record.json'} names no known model; run the pretrain stage again") from None
     return Encoder(load_weights(spec, run / "model.safetensors"), spec)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, model_validator
@@ -33,8 +35,12 @@ class Objective(Spec):
         names = [term.name for term in self.terms]
         if len(set(names)) < len(names):
             raise ValueError(f"terms {names} name one term twice; give each term once, with one weight")
-        added = [term for term in self.terms if term.name != "contrastive"]
-        if self.name != "clip" and all(term.weight.largest == 0.0 for term in added):
+        if all(term.weight.largest == 0.0 for term in self.terms):
+            raise ValueError(f"objective {self.name!r} has no term with a weight above zero; give it one")
+        added = [term.name for term in self.terms if term.name != "contrastive"]
+        if self.name == "clip" and added:
+            raise ValueError(f"`clip` is the contrastive term alone; with {', '.join(added)} it needs a name")
+        if self.name != "clip" and all(t.weight.largest == 0.0 for t in self.terms if t.name in added):
             raise ValueError(
                 f"objective {self.name!r} adds no term to CLIP (extra weights are zero): it is `clip`"
             )
@@ -45,13 +51,9 @@ class Objective(Spec):
 
         A term whose weight is zero at `progress` is not computed.
         """
-        values: dict[str, Tensor] = {}
-        total: Tensor | None = None
-        for term in self.terms:
-            weight = term.weight(progress)
-            if weight == 0.0:
-                continue
-            values[term.name] = term(batch)
-            part = values[term.name] if weight == 1.0 else weight * values[term.name]
-            total = part if total is None else total + part
-        return values if total is None else {"loss": total, **values}
+        weights: dict[str, float] = {term.name: term.weight(progress) for term in self.terms}
+        values: dict[str, Tensor] = {term.name: term(batch) for term in self.terms if weights[term.name]}
+        parts = [value if weights[name] == 1.0 else weights[name] * value for name, value in values.items()]
+        # before every schedule has begun, a zero that still has its (zero) gradients
+        total = functools.reduce(operator.add, parts) if parts else 0.0 * batch.image_text.sum()
+        return {"loss": total, **values}

@@ -62,21 +62,10 @@ def agreement(
 ) -> Tensor:
     """Mean of both directions, each matrix once the student and once the teacher."""
     from rankclip.objectives.listwise import plackett_luce, ranking
+    from rankclip.objectives.similarities import relabelled
 
     if teacher == "shuffled":
         orders = tuple(ranking(relabelled(batch, name)) for name in names)
     else:
         orders = tuple(ranking(matrix) for matrix in matrices)
     return batch.mean(plackett_luce(matrices[0], orders[1]) + plackett_luce(matrices[1], orders[0])) / 2
-
-
-def relabelled(batch: Similarities, name: str) -> Tensor:
-    """The named matrix M with its pairs relabelled: rows i of M[shuffle, shuffle], `[n, N]`.
-
-    Rows and columns are permuted alike, so that each list keeps its own pair where it was: permuting rows alone
-    would also pull every pair apart, a force that no ranking term has.
-    """
-    left, right = name.split("_")
-    embeddings = {"image": batch.images, "text": batch.texts}
-    picked: Tensor = embeddings[left][batch.shuffle[batch.rows]] @ embeddings[right][batch.shuffle].T
-    return picked

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeFloat
+from pydantic import Field, NonNegativeFloat, model_validator
 
 from rankclip.spec import Spec
 
@@ -48,6 +48,12 @@ class Linear(Spec):
 
     end: Progress
     """Progress at which it has arrived; after `start`."""
+
+    @model_validator(mode="after")
+    def _ends_after_it_starts(self) -> Self:
+        if self.end <= self.start:
+            raise ValueError(f"a linear weight starts at {self.start} and ends at {self.end}; end it later")
+        return self
 
     def __call__(self, progress: float) -> float:
         """The weight at `progress`."""

@@ -10,10 +10,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Similarities:
-    """Scaled similarities of n local pairs with all N of the global batch, float32.
+    """Scaled similarities of n local pairs with all N of the global batch.
 
-    Row i belongs to the pair in column `rows[i]`. The mean over the N rows of the global batch is the sum over
-    workers of their `mean`, so that values and gradients add up to those of one worker.
+    Row i belongs to the pair in column `rows[i]`. The mean over the N rows of the global batch is the sum
+    over workers of their `mean`, so that values and gradients add up to those of one worker.
     """
 
     image_text: Tensor
@@ -50,11 +50,13 @@ def similarities(
 ) -> Similarities:
     """Similarities of local unit embeddings `image`, `text` `[n, D]` with the gathered ones `[N, D]`.
 
-    Always float32: bf16 rounding reorders near-ties.
+    Never below float32, whatever the autocast: bf16 rounding reorders near-ties.
     """
     with torch.autocast(image.device.type, enabled=False):
-        left_image, left_text = alpha.float() * image.float(), alpha.float() * text.float()
-        images, texts = images.float(), texts.float()
+        precision = torch.promote_types(image.dtype, torch.float32)
+        alpha, image, text = alpha.to(precision), image.to(precision), text.to(precision)
+        images, texts = images.to(precision), texts.to(precision)
+        left_image, left_text = alpha * image, alpha * text
         return Similarities(
             image_text=left_image @ texts.T,
             text_image=left_text @ images.T,
@@ -65,3 +67,16 @@ def similarities(
             texts=texts.detach(),
             shuffle=shuffle,
         )
+
+
+def relabelled(batch: Similarities, name: str) -> Tensor:
+    """The named matrix M, without alpha, with its pairs relabelled: rows of M[shuffle][:, shuffle], `[n, N]`.
+
+    Rows and columns are permuted alike, so that each list keeps its own pair where it was: permuting rows
+    alone would also pull every pair apart, a force that no ranking term has.
+    """
+    left, right = name.split("_")
+    embeddings = {"image": batch.images, "text": batch.texts}
+    with torch.autocast(batch.images.device.type, enabled=False):
+        picked: Tensor = embeddings[left][batch.shuffle[batch.rows]] @ embeddings[right][batch.shuffle].T
+    return picked

@@ -49,5 +49,6 @@ def load(folder: Path) -> Checkpoint | None:
         return Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
     except (OSError, RuntimeError, EOFError, TypeError, UnpicklingError) as error:
         raise DataError(
-            f"{path} is not a checkpoint ({files.one_line(error)}); delete it to train this run from its start"
+            f"{path} is not a checkpoint ({files.one_line(error)}); "
+            "delete it to train this run from its start"
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -39,6 +40,7 @@ class Feed:
                 f"train.captions: {missing} of {len(self.captions)} images have no caption in slot "
                 f"{train.captions!r}; the slots are {', '.join(self.samples.slots)}"
             )
+        self.shifts = functools.lru_cache(maxsize=1)(self._shifts)
         self.cache: dict[int, tuple[Tensor, Tensor]] = {}
         self.room = CACHE_BYTES
 
@@ -67,7 +69,7 @@ class Feed:
             self.cache[index] = (image, tokens)
         return image, tokens
 
-    def shifts(self, epoch: int) -> Tensor:
+    def _shifts(self, epoch: int) -> Tensor:
         """How far each sample is moved down and right in this epoch: `[samples, 2]`, pixels."""
         reach = self.train.shift_pixels
         stream = np.random.Philox(key=np.array([self.seed, epoch], dtype=np.uint64), counter=1 << 128)

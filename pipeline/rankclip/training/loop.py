@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import nn
 
 from rankclip import distributed
 from rankclip.data.benchmark_folder import read_split
-from rankclip.data.order import batches, steps_per_epoch
+from rankclip.data.order import Batch, batches, steps_per_epoch
 from rankclip.errors import InputError
 from rankclip.evaluation.suite import validation_top1
 from rankclip.models.open_clip import Encoder, ImageTextModel, build
@@ -23,6 +23,8 @@ from rankclip.training.request import TrainRequest
 from rankclip.training.step import clamp_alpha, finite, shuffle_of, train_step
 
 Report = dict[str, Any]
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class Training:
@@ -80,20 +82,20 @@ class Training:
             if self.step == self.spec.steps:
                 return
             rate = self.advance(wrapped, batch)
-            if not self.due(self.spec.log_every) and not self.due(self.spec.checkpoint_every):
+            validates, saves = self.due(self.spec.validate_every), self.due(self.spec.checkpoint_every)
+            if not (self.due(self.spec.log_every) or validates or saves):
                 continue
             now = time.monotonic()
             self.elapsed_s += now - since
             speed = (self.step - first) * self.spec.batch_size / max(now - since, 1e-9)
             report = {"step": self.step, "epoch": batch.epoch, **self.values(), "lr": rate}
             report |= {"samples_per_s": round(speed, 1), "elapsed_s": round(self.elapsed_s, 1)}
-            if self.due(self.spec.validate_every):
+            if validates:
                 report |= self.validate()
-            report["checkpoint"] = self.due(self.spec.checkpoint_every)
-            yield report
+            yield report | {"checkpoint": saves}
             since, first = time.monotonic(), self.step
 
-    def advance(self, wrapped: nn.Module, batch: Any) -> float:
+    def advance(self, wrapped: nn.Module, batch: Batch) -> float:
         """One step; returns its learning rate."""
         rate = learning_rate(self.spec, self.step)
         for group in self.optimizer.param_groups:
@@ -104,7 +106,7 @@ class Training:
         self.losses = train_step(
             wrapped, self.optimizer, self.request.objective, images, tokens, progress, shuffle
         )
-        clamp_alpha(self.model.clip.logit_scale, self.spec.max_alpha)
+        clamp_alpha(self.model.logit_scale, self.spec.max_alpha)
         self.step += 1
         return rate
 
@@ -113,9 +115,13 @@ class Training:
         return self.step % every == 0 or self.step == self.spec.steps
 
     def values(self) -> dict[str, float]:
-        """Loss, terms and alpha of the last step."""
-        numbers = finite(self.losses, self.step, self.request.key)
-        return numbers | {"logit_scale": self.model.clip.logit_scale.detach().exp().item()}
+        """Loss, terms and alpha of the last step.
+
+        Raises:
+            RunError: one is not finite.
+        """
+        alpha = self.model.logit_scale.detach().exp()
+        return finite(self.losses | {"logit_scale": alpha}, self.step, self.request.key)
 
     def validate(self) -> dict[str, float]:
         """Zero-shot top-1 on the validation splits; costs the run no random number."""
@@ -138,14 +144,14 @@ def refuse(batch_size: int, model: ImageTextModel) -> None:
         raise InputError(
             f"train.batch_size {batch_size} does not split over {workers} workers; use a multiple"
         )
-    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+    if any(isinstance(module, BATCH_NORMS) for module in model.modules()):
         raise InputError(
-            f"this model has batch norm, which {workers} CPU workers cannot share (SyncBatchNorm needs a GPU); "
-            "use RANKCLIP_WORKERS=1 or model=shapes-vit"
+            f"this model has batch norm, which {workers} CPU workers cannot share (SyncBatchNorm needs a "
+            "GPU); use RANKCLIP_WORKERS=1 or model=shapes-vit"
         )
 
 
-def parallel(model: nn.Module) -> Callable[..., Any]:
+def parallel(model: nn.Module) -> nn.Module:
     """The model as workers call it together: DDP where there are several."""
     if distributed.world_size() == 1:
         return model

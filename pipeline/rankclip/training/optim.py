@@ -11,7 +11,7 @@ from rankclip.training.spec import TrainSpec
 
 
 def build_optimizer(model: nn.Module, spec: TrainSpec) -> torch.optim.AdamW:
-    """AdamW that decays matrices only: parameters of one dimension or none, and positions, keep their size."""
+    """AdamW that decays matrices only: not parameters of one dimension or none, nor positions."""
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     decayed = [p for name, p in named if p.ndim >= 2 and not name.endswith("positional_embedding")]
     kept = [p for name, p in named if p.ndim < 2 or name.endswith("positional_embedding")]

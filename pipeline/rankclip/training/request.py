@@ -12,8 +12,27 @@ from rankclip.objectives import Objective
 from rankclip.spec import Spec, digest
 from rankclip.training.spec import TrainSpec
 
-CODE = ("training", "objectives", "models", "data/samples.py", "data/order.py", "distributed.py")
-"""Sources, below the package, that a trained model depends on."""
+CODE = (
+    "data/benchmark.py",
+    "data/benchmark_folder.py",
+    "data/benchmarks/content.py",
+    "data/benchmarks/gains.py",
+    "data/caption_columns.py",
+    "data/order.py",
+    "data/samples.py",
+    "data/tars.py",
+    "distributed.py",
+    "evaluation/encoder.py",
+    "evaluation/metrics.py",
+    "evaluation/retrieval.py",
+    "evaluation/scores.py",
+    "evaluation/suite.py",
+    "evaluation/zero_shot.py",
+    "models",
+    "objectives",
+    "training",
+)
+"""Sources, below the package, that a run depends on: its weights, and its curve of validation accuracy."""
 
 
 class TrainRequest(Spec):
@@ -56,7 +75,7 @@ class TrainRequest(Spec):
 
     @property
     def content_digest(self) -> str:
-        """Digest of all that the weights depend on, our code included, but not of the arm's name or any place."""
+        """Digest of all that the weights depend on, our code included, but not the arm's name or a place."""
         return digest([self.config, self.seed, self.shards_digest, files.code_digest(CODE)])
 
     @property

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rankclip import distributed, files, lifecycle
+from rankclip.errors import DataError
 from rankclip.models.open_clip import save_weights
 from rankclip.training.loop import Report, Training
 from rankclip.training.request import TrainRequest
@@ -43,10 +44,10 @@ def _train(asked: TrainRequest, first: bool) -> None:
     if first:
         _forget_after(metrics, training.metrics_bytes)
     for report in training.reports():
+        saves = report.pop("checkpoint")
         if first:
-            checkpoint = report.pop("checkpoint")
             length = _append(metrics, report)
-            if checkpoint:
+            if saves:
                 training.save(length)
     if first:
         save_weights(training.model, asked.model, asked.folder / WEIGHTS)
@@ -70,6 +71,16 @@ def _append(path: Path, report: Report) -> int:
 
 
 def _forget_after(path: Path, length: int) -> None:
-    """Cuts the curve back to where the checkpoint was saved."""
+    """Cuts the curve back to where the checkpoint was saved.
+
+    Raises:
+        DataError: part of what came before is missing.
+    """
     path.touch()
-    os.truncate(path, min(length, path.stat().st_size))
+    size = path.stat().st_size
+    if size < length:
+        raise DataError(
+            f"{path} has {size} bytes, its checkpoint tells of {length}; "
+            f"delete {path.parent} to train this run from its start"
+        )
+    os.truncate(path, length)

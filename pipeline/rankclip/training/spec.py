@@ -12,7 +12,7 @@ Beta = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
 class TrainSpec(Spec):
-    """AdamW with linear warm-up and cosine decay to zero, the same for every arm unless an arm overrides it."""
+    """AdamW with linear warm-up and cosine decay to zero, for every arm unless it overrides something."""
 
     batch_size: Annotated[int, Field(ge=2)]
     """Pairs a step, over all workers."""

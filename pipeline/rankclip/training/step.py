@@ -18,7 +18,7 @@ def train_step(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     objective: Objective,
-    images: Tensor,
+    pixels: Tensor,
     tokens: Tensor,
     progress: float,
     shuffle: Tensor,
@@ -29,19 +29,18 @@ def train_step(
         model: gives unit embeddings and alpha; may be wrapped by DDP.
         optimizer: with its learning rate set.
         objective: the loss.
-        images: `[n, 3, S, S]`, uint8.
+        pixels: images, `[n, 3, S, S]`, uint8.
         tokens: `[n, L]`.
         progress: step / planned steps.
         shuffle: `[N]`, a permutation of the global batch, the same on every worker.
     """
-    image, text, alpha = model(images, tokens)
-    rows = distributed.rank() * len(image) + torch.arange(len(image))
-    batch = similarities(
-        image, text, alpha, distributed.gather(image), distributed.gather(text), rows, shuffle
-    )
+    image, text, alpha = model(pixels, tokens)
+    rows = distributed.rank() * len(image) + torch.arange(len(image), device=image.device)
+    images, texts = distributed.gather(image), distributed.gather(text)
+    batch = similarities(image, text, alpha, images, texts, rows, shuffle.to(image.device))
     values = objective(batch, progress)
     # DDP averages gradients over workers, each of which holds its part of one sum.
-    (values["loss"] * distributed.world_size()).backward()
+    torch.autograd.backward(values["loss"] * distributed.world_size())
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return {name: distributed.summed(value) for name, value in values.items()}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -20,8 +20,18 @@ class DrawnBenchmark(Spec):
     """Zero-shot classification of one attribute of the world."""
 
     name: Literal["shape", "colour", "size", "position", "background", "composition", "outline"]
-    """The attribute asked. `composition` asks pairs of shape and colour that no training image has; `outline`
-    asks the shape of line drawings, a style that no training image has."""
+    """The attribute asked; `lines` says what each asks."""
+
+    lines: ClassVar[Mapping[str, str]] = {
+        "shape": "What the object is.",
+        "colour": "Which colour it has.",
+        "size": "How large it is.",
+        "position": "Where it is in the image.",
+        "background": "What lies behind it.",
+        "composition": "Shape and colour together, in pairs that no training image has.",
+        "outline": "What is drawn in outline, a style that no training image has.",
+    }
+    """What each benchmark asks, for lists of them."""
 
     images: Annotated[int, Field(ge=10, le=100_000)]
     """Images in each split, classes in turn."""

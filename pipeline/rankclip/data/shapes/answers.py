@@ -82,6 +82,8 @@ def encode(kind: str, image: Image.Image) -> tuple[bytes, str]:
     """An RGB image as bytes in the way that `kind` says, and its content type."""
     form, content_type = _FORMAT.get(kind, ("JPEG", "image/jpeg"))
     options: dict[str, object] = {"quality": QUALITY} if form in ("JPEG", "WEBP") else {}
+    if form == "JPEG":
+        options["subsampling"] = "4:4:4"  # halved colours would blur edges of a few pixels
     match kind:
         case "gray":
             image = image.convert("L")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,9 @@ from rankclip.data.shapes.latents import Latent, Thing
 from rankclip.data.shapes.similarity import gains
 from rankclip.data.shapes.spec import ShapesSpec
 from rankclip.data.shapes.world import generator
+from rankclip.errors import InputError
+
+MOST_TRIES = 1000
 
 SPLITS = {"val": 0, "test": 1}
 
@@ -125,6 +129,22 @@ def single(spec: ShapesSpec, rng: np.random.Generator) -> Latent:
     return Latent((replace(thing, size=max(thing.size, 1)),), latent.background)
 
 
+def telling(spec: ShapesSpec, truth: Latent, rng: np.random.Generator) -> list[Caption]:
+    """Five captions true of `truth` that say at least two things.
+
+    Raises:
+        InputError: captions of this world say too little.
+    """
+    tries = (truthful(spec, truth, rng, ambiguity=0.0) for _ in range(MOST_TRIES))
+    said = list(itertools.islice((caption for caption in tries if len(caption.claims) >= 2), 5))
+    if len(said) < 5:
+        raise InputError(
+            f"source.mentions are so rare that {MOST_TRIES} captions of an image hold {len(said)} with two "
+            "claims, of the 5 that retrieval asks for; raise them"
+        )
+    return said
+
+
 def draw_retrieval(spec: ShapesSpec, split: str, images: int) -> Drawn:
     """Images with five captions each that say at least two things, and the gain of every pair."""
     made: list[bytes] = []
@@ -135,11 +155,7 @@ def draw_retrieval(spec: ShapesSpec, split: str, images: int) -> Drawn:
         truth = latents.draw_latent(spec, rng)
         truths.append(truth)
         made.append(png(draw.draw(truth, rng, spec.side, spec.pixel_noise)))
-        said.append([])
-        while len(said[-1]) < 5:
-            caption = truthful(spec, truth, rng, ambiguity=0.0)
-            if len(caption.claims) >= 2:
-                said[-1].append(caption)
+        said.append(telling(spec, truth, rng))
     every = [caption for five in said for caption in five]
     return Drawn(
         made,

@@ -133,27 +133,24 @@ def raw(spec: ShapesSpec, latent: Latent, rng: np.random.Generator) -> tuple[Cap
 def slots(spec: ShapesSpec, latent: Latent, rng: np.random.Generator) -> dict[str, Caption]:
     """The four views of `SLOTS` after `raw`, each true of the image."""
     speaker = Speaker(rng)
-    everything = [
-        (f"a {speaker.word('size', t.size)} {speaker.word('fill', t.fill)} {speaker.word('hue', t.hue)} "
-         f"{speaker.word('shape', t.shape)} at the {speaker.word('cell', t.cell)}")
-        for t in latent.things
-    ]  # fmt: skip
+    things = latent.things
+    details = [
+        f"a {speaker.word('size', thing.size)} {speaker.word('fill', thing.fill)} "
+        f"{speaker.word('hue', thing.hue)} {speaker.word('shape', thing.shape)} "
+        f"at the {speaker.word('cell', thing.cell)}"
+        for thing in things
+    ]
     behind = speaker.word("background", latent.background)
+    names = [speaker.word("shape", thing.shape) for thing in things]
+    looks = [f"{speaker.word('fill', thing.fill)} {speaker.word('hue', thing.hue)}" for thing in things]
     ground = Claim(-1, "background", latent.background)
+    every = claims_of(latent, ("size", "fill", "hue", "shape", "cell"))
     return {
-        "detail": Caption(
-            f"{' and '.join(everything)} on a {behind} background",
-            (*claims_of(latent, ("size", "fill", "hue", "shape", "cell")), ground),
-        ),
-        "objects": Caption(
-            ", ".join(speaker.word("shape", t.shape) for t in latent.things), claims_of(latent, ("shape",))
-        ),
+        "detail": Caption(f"{' and '.join(details)} on a {behind} background", (*every, ground)),
+        "objects": Caption(", ".join(names), claims_of(latent, ("shape",))),
         "background": Caption(f"the background is {behind}", (ground,)),
-        "style": Caption(
-            "a drawing in " + " and ".join(f"{speaker.word('fill', t.fill)} {speaker.word('hue', t.hue)}" for t in latent.things),
-            claims_of(latent, ("fill", "hue")),
-        ),
-    }  # fmt: skip
+        "style": Caption(f"a drawing in {' and '.join(looks)}", claims_of(latent, ("fill", "hue"))),
+    }
 
 
 def claims_of(latent: Latent, attributes: tuple[str, ...]) -> tuple[Claim, ...]:

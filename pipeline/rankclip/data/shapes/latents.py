@@ -38,9 +38,10 @@ class Latent:
 
 
 def frequencies(count: int, exponent: float) -> np.ndarray:
-    """Zipf: the k-th most frequent of `count` values has probability proportional to k ** -exponent. `[count]`"""
-    weights = np.arange(1, count + 1, dtype=np.float64) ** -exponent
-    return weights / weights.sum()
+    """Zipf: the k-th most frequent of `count` values has a probability like k ** -exponent. `[count]`"""
+    weights: np.ndarray = np.arange(1, count + 1, dtype=np.float64) ** -exponent
+    shares: np.ndarray = weights / weights.sum()
+    return shares
 
 
 def held_out(thing: Thing) -> bool:

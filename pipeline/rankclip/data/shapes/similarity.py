@@ -15,7 +15,8 @@ from rankclip.data.shapes.latents import Latent
 def grades(attribute: str) -> np.ndarray:
     """How near two values of an attribute are, in [0, 1]; 1 on the diagonal alone. `[values, values]`
 
-    Shapes: 0.5 within a family. Hues: along the wheel. Sizes: along the order. Cells: by distance on the grid.
+    Shapes: 0.5 within a family. Hues: along the wheel. Sizes: along the order. Cells: by distance on the
+    grid.
     """
     count = len(words.ATTRIBUTES[attribute])
     left, right = np.mgrid[0:count, 0:count]
@@ -52,8 +53,8 @@ def attribute_table(latents: Sequence[Latent], attribute: str) -> np.ndarray:
 def gains(latents: Sequence[Latent], captions: Sequence[Caption]) -> np.ndarray:
     """How true each caption is of each image: `[images, captions]`, float32 in [0, 1].
 
-    The mean grade of the caption's claims under the best matching of its objects to the image's; 1 exactly when
-    the caption is true of the image, and so for a caption without claims.
+    The mean grade of the caption's claims under the best matching of its objects to the image's; 1 exactly
+    when the caption is true of the image, and so for a caption without claims.
     """
     tables = {
         name: attribute_table(latents, name) for name in ("shape", "family", "hue", "size", "cell", "fill")

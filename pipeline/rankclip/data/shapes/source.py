@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from rankclip import files
-from rankclip.data.shapes import vocabulary as words
 from rankclip.data.shapes.captions import SLOTS, Caption
 from rankclip.data.shapes.latents import Latent
 from rankclip.data.shapes.spec import ShapesSpec
@@ -23,8 +23,8 @@ def write_source(spec: ShapesSpec, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     world = World(spec)
     latents = [world.latent(index) for index in range(spec.images)]
-    texts = [{"raw": world.raw(index)[0], **world.slots(index)} for index in range(spec.images)]
-    told = [world.raw(index)[1] for index in range(spec.images)]
+    raw, told = zip(*[world.raw(index) for index in range(spec.images)], strict=True)
+    texts = [{"raw": said, **world.slots(index)} for index, said in enumerate(raw)]
     urls = [world.url(index) for index in range(spec.images)]
     files.write_table(folder / "latents.parquet", latent_table(urls, latents, texts, told))
     columns = {slot: pa.array([text[slot].text for text in texts]) for slot in SLOTS}
@@ -39,7 +39,7 @@ def write_source(spec: ShapesSpec, folder: Path) -> Path:
 
 
 def latent_table(
-    urls: list[str], latents: list[Latent], texts: list[dict[str, Caption]], told: list[bool]
+    urls: list[str], latents: list[Latent], texts: list[dict[str, Caption]], told: Sequence[bool]
 ) -> pa.Table:
     """True attributes of each image, and the claims of each of its captions; values index `vocabulary`."""
     things = [
@@ -58,10 +58,7 @@ def latent_table(
         "raw_is_true": pa.array(told),
         **claims,
     }
-    legend = {
-        f"words.{name}": "|".join(value[0] for value in words.ATTRIBUTES[name]) for name in words.ATTRIBUTES
-    }
-    return pa.table(table).replace_schema_metadata(legend)
+    return pa.table(table)
 
 
 def with_bad_rows(spec: ShapesSpec, rows: list[str]) -> list[str]:

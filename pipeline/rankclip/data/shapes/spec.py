@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeInt
+from pydantic import Field, NonNegativeInt, model_validator
 
 from rankclip.data.shapes.trouble import TroubleSpec
 from rankclip.spec import Spec
@@ -90,8 +90,14 @@ class ShapesSpec(Spec):
     trouble: TroubleSpec
     """What the world's own web server does wrong."""
 
+    @model_validator(mode="after")
+    def _shares_of_objects_are_a_whole(self) -> Self:
+        if abs(sum(self.objects) - 1.0) > 1e-6:
+            raise ValueError(f"objects {list(self.objects)} add up to {sum(self.objects):g}, not to 1")
+        return self
+
     def write(self, folder: Path) -> Path:
-        """Writes the list (`captions.tsv`, returned), `latents.parquet` and `captions.parquet` into `folder`."""
+        """Writes `captions.tsv` (the list, returned), `latents.parquet`, `captions.parquet` into `folder`."""
         from rankclip.data.shapes.source import write_source
 
         return write_source(self, folder)

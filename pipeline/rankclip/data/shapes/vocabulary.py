@@ -1,8 +1,8 @@
 """What the embedded world is made of, and the words for it.
 
-Each attribute has a structure that a graded similarity can use: shapes form a hierarchy, hues a wheel, sizes an
-order, cells a metric grid. The first word of a tuple is the canonical one, used in class names; the rest are
-synonyms of captions.
+Each attribute has a structure that a graded similarity can use: shapes form a hierarchy, hues a wheel, sizes
+an order, cells a metric grid. The first word of a tuple is the canonical one, used in class names; the rest
+are synonyms of captions.
 """
 
 from __future__ import annotations

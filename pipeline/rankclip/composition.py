@@ -1,0 +1,113 @@
+"""How `conf/`, a Hydra tree, becomes a study; the only door to Hydra, and nothing else composes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rankclip import config, files
+from rankclip.config import Study
+from rankclip.errors import InputError
+
+CONF = Path("conf")
+GROUPS = ("data", "model", "train", "evaluation")
+"""Folders of `conf/` of which `rankclip use` takes one by name: `model=shapes-vit`."""
+
+OBJECTIVE = re.compile(r"arms\.[^.]+\.objective")
+"""Where an objective is chosen by name: `arms.mine.objective=clip`."""
+
+
+def compose(study: str, changes: Sequence[str] = (), conf: Path = CONF) -> Study:
+    """The study of that name with `key=value` changes.
+
+    Raises:
+        InputError: the study, a key or a value does not exist.
+    """
+    chosen = [f"study={chosen_of('study', study, conf)}"]
+    set_after: dict[str, Any] = {}
+    for key, value in map(parse, changes):
+        if key in GROUPS:
+            chosen.append(f"{key}={chosen_of(key, value, conf)}")
+        elif OBJECTIVE.fullmatch(key) and isinstance(value, str):
+            name = chosen_of("objective", value, conf)
+            set_after[key] = hydra_values(f"objective/{name}", [], conf)["objective"]
+        elif key == "objective":
+            raise InputError(f"objective={value} belongs to an arm; write arms.NAME.objective={value}")
+        else:
+            set_after[key] = value
+    values = hydra_values("config", chosen, conf)
+    for key, value in set_after.items():
+        config.assign(values, path_of(key), value)
+    return config.validate(values, f"study {study}")
+
+
+def names(group: str, conf: Path = CONF) -> list[str]:
+    """Configurations of a group of `conf/`, by name.
+
+    Raises:
+        InputError: there is no such folder here.
+    """
+    if not (conf / group).is_dir():
+        raise InputError(f"{conf / group}/ is missing here ({Path.cwd()}); run this in the repository")
+    return sorted(path.stem for path in (conf / group).glob("*.yaml"))
+
+
+def chosen_of(group: str, name: object, conf: Path) -> str:
+    """`name`, if the group has it."""
+    if name not in names(group, conf):
+        raise InputError(f"{group} {name!r} is unknown; choose one of {', '.join(names(group, conf))}")
+    return str(name)
+
+
+def parse(change: str) -> tuple[str, Any]:
+    """`key=value` as key and YAML value."""
+    key, found, text = change.partition("=")
+    if not found or not key:
+        raise InputError(f"{change!r} is not key=value, for example train.steps=200")
+    try:
+        return key, number(yaml.safe_load(text))
+    except yaml.YAMLError:
+        raise InputError(f"the value of {change!r} is not YAML; quote it") from None
+
+
+def path_of(key: str) -> list[str]:
+    """The parts of a dotted key; an arm's override is one part, as in `arms.mine.overrides.train.lr`."""
+    parts = key.split(".")
+    if parts[0] == "arms" and parts[2:3] == ["overrides"] and parts[3:]:
+        return [*parts[:3], ".".join(parts[3:])]
+    return parts
+
+
+def number(value: Any) -> Any:
+    """YAML 1.1 takes 1e-3 for text; people mean the number."""
+    if isinstance(value, dict):
+        return {key: number(below) for key, below in value.items()}
+    if isinstance(value, list):
+        return [number(below) for below in value]
+    if isinstance(value, str):
+        try:
+            return float(value) if value.strip()[:1] in "0123456789.-+" else value
+        except ValueError:
+            return value
+    return value
+
+
+def hydra_values(name: str, chosen: list[str], conf: Path) -> dict[str, Any]:
+    """What Hydra composes of the file `name` of `conf` with these choices."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        with initialize_config_dir(str(conf.absolute()), version_base="1.3"):
+            composed = hydra_compose(name, overrides=chosen)
+        values: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise InputError(f"{conf} does not compose ({files.one_line(error)}); see conf/config.yaml") from None
+    return values

@@ -1,0 +1,267 @@
+"""conf/, params.yaml and the schema agree, and every wrong value is told in one line by the command line itself."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rankclip import cli, composition, config
+
+ROOT = Path(__file__).parents[2]
+CONF = ROOT / "conf"
+CLIP = "objective: {name: clip, terms: [{name: contrastive, weight: {name: constant, value: 1.0}}]}"
+BARE = "[{name: contrastive, weight: {name: constant, value: 1}}]"
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """Runs the command line in a folder that has this repository's conf/: exit code, output, errors."""
+    (tmp_path / "conf").symlink_to(CONF)
+    monkeypatch.chdir(tmp_path)
+    before = signal.getsignal(signal.SIGTERM)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["rankclip", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    yield call
+    signal.signal(signal.SIGTERM, before)
+
+
+def committed() -> config.Study:
+    return config.load(ROOT / "params.yaml")
+
+
+@pytest.mark.parametrize("study", composition.names("study", CONF))
+def test_every_study_composes_and_is_named_as_its_file(study: str) -> None:
+    assert composition.compose(study, conf=CONF).study.name == study
+
+
+@pytest.mark.parametrize("model", composition.names("model", CONF))
+def test_every_model_of_conf_can_be_chosen(model: str) -> None:
+    assert composition.compose("shapes-smoke", [f"model={model}"], CONF).model.name == model
+
+
+@pytest.mark.parametrize("objective", composition.names("objective", CONF))
+def test_every_objective_of_conf_is_called_as_its_file_and_can_be_an_arm(objective: str) -> None:
+    changes = [f"arms.mine.objective={objective}", "arms.mine.overrides.train.lr=3e-3"]
+    arm = composition.compose("shapes-smoke", changes, CONF).arms["mine"]
+    assert (arm.objective.name, arm.overrides) == (objective, {"train.lr": 0.003})
+
+
+def test_params_hides_no_default() -> None:
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    assert committed().dump() == values
+
+
+def test_params_is_the_smoke_study_as_conf_says_it(tmp_path: Path) -> None:
+    study = composition.compose("shapes-smoke", conf=CONF)
+    config.write(study, tmp_path / "params.yaml")
+    assert (tmp_path / "params.yaml").read_text() == (ROOT / "params.yaml").read_text()
+
+
+def test_only_a_study_that_claims_something_may_be_cited() -> None:
+    assert not composition.compose("shapes-smoke", conf=CONF).study.claims
+
+
+def test_a_study_compares_at_least_three_seeds() -> None:
+    for name in composition.names("study", CONF):
+        assert len(composition.compose(name, conf=CONF).study.seeds) >= 3
+
+
+def test_the_configuration_needs_no_large_package() -> None:
+    heavy = "{'torch', 'open_clip', 'pyarrow', 'ray', 'mlflow', 'hydra', 'numpy', 'PIL', 'img2dataset'}"
+    code = f"import sys, rankclip.config, rankclip.cli; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_use_makes_a_study_active_with_its_changes(run: Run) -> None:
+    code, out, err = run("use", "shapes-smoke", "train.lr=2e-3", "model=shapes-vit", "study.seeds=[3, 4]")
+    study = config.load()
+    assert (code, err) == (0, "")
+    assert "shapes-smoke is active: 3 arms x 2 seeds" in out
+    assert (study.train.lr, study.model.name, study.study.seeds) == (0.002, "shapes-vit", (3, 4))
+    assert run("check")[0] == 0
+
+
+WRONG = {
+    "an unknown study": ("nope", [], ["study 'nope'", "shapes, shapes-smoke"]),
+    "an unknown model of conf": ("shapes-smoke", ["model=nope"], ["model 'nope'", "shapes-rn, shapes-vit"]),
+    "an unknown model": (
+        "shapes-smoke",
+        ["model.name=nope"],
+        ["model.name = 'nope'", "'shapes-rn'", "'RN50'"],
+    ),
+    "an unknown objective": (
+        "shapes-smoke",
+        ["arms.clip.objective=nope"],
+        ["objective 'nope'", "clip, rankclip, rankclip_shuffled"],
+    ),
+    "an objective without an arm": ("shapes-smoke", ["objective=clip"], ["arms.NAME.objective=clip"]),
+    "an unknown term": (
+        "shapes-smoke",
+        ["arms.clip.objective.terms=[{name: nope, weight: {name: constant, value: 1}}]"],
+        ["arms.clip.objective.terms.0.name = 'nope'", "'contrastive', 'rank_cross', 'rank_in'"],
+    ),
+    "an unknown source": ("shapes-smoke", ["source.name=nope"], ["source.name = 'nope'", "'shapes', 'tsv'"]),
+    "a misspelt key": (
+        "shapes-smoke",
+        ["train.batchsize=8"],
+        ["train.batchsize = 8", "did you mean batch_size?"],
+    ),
+    "a misspelt section": ("shapes-smoke", ["trian.lr=1"], ["unknown key trian", "did you mean train?"]),
+    "a misspelt key of an objective": (
+        "shapes-smoke",
+        ["arms.clip.objective.terms=[{name: contrastive, weight: {name: constant, valu: 1}}]"],
+        ["arms.clip.objective.terms.0.weight.valu", "value"],
+    ),
+    "a key below a value": ("shapes-smoke", ["train.lr.peak=1"], ["train.lr.peak", "lr is a value"]),
+    "a key below a list": ("shapes-smoke", ["study.seeds.0=1"], ["study.seeds.0", "seeds is a list"]),
+    "a negative rate": ("shapes-smoke", ["train.lr=-1"], ["train.lr = -1", "greater than 0"]),
+    "an infinite rate": ("shapes-smoke", ["train.lr=.inf"], ["train.lr = inf", "finite"]),
+    "text for a number": ("shapes-smoke", ["train.lr=fast"], ["train.lr = 'fast'", "must be a number"]),
+    "half a step": ("shapes-smoke", ["train.steps=1.5"], ["train.steps = 1.5", "must be an integer"]),
+    "a number for a section": ("shapes-smoke", ["train=3"], ["train = 3", "batch_size"]),
+    "an unknown choice": (
+        "shapes-smoke",
+        ["train.captions=row"],
+        ["train.captions = 'row'", "'raw'", "'style'"],
+    ),
+    "a name that is no folder's": (
+        "shapes-smoke",
+        ["study.name=../x"],
+        ["study.name = '../x'", "must match"],
+    ),
+    "the same seed twice": ("shapes-smoke", ["study.seeds=[0, 0]"], ["seeds [0, 0]"]),
+    "no arm": ("shapes-smoke", ["arms={}"], ["arms = {}", "1 or more"]),
+    "an arm that adds no term to CLIP": (
+        "shapes-smoke",
+        [f"arms.rankclip.objective.terms={BARE}"],
+        ["arms.rankclip.objective", "'rankclip' adds no term to CLIP"],
+    ),
+    "the same run twice": (
+        "shapes-smoke",
+        [f"arms.again={{{CLIP}}}"],
+        ["arms.again and arms.clip are the same run"],
+    ),
+    "the same run under an override that changes nothing": (
+        "shapes-smoke",
+        [f"arms.again={{{CLIP}, overrides: {{train.lr: 0.001}}}}"],
+        ["arms.again and arms.clip are the same run"],
+    ),
+    "an override of no key": (
+        "shapes-smoke",
+        ["arms.clip.overrides.train.lrr=1"],
+        ["arms.clip.overrides", "train.lrr = 1", "did you mean lr?"],
+    ),
+    "an override out of range": (
+        "shapes-smoke",
+        ["arms.clip.overrides.train.lr=0"],
+        ["arms.clip.overrides", "train.lr = 0", "greater than 0"],
+    ),
+    "an override of another section": (
+        "shapes-smoke",
+        ["arms.clip.overrides={curate.min_side: 3}"],
+        ["arms.clip.overrides", "curate", "model, train"],
+    ),
+    "a validation on what is not measured": (
+        "shapes-smoke",
+        ["train.validation=[shapes]"],
+        ["train.validation names shapes", "composition"],
+    ),
+    "the same benchmark twice": (
+        "shapes-smoke",
+        ["evaluation.benchmarks=[{name: shape, images: 20}, {name: shape, images: 40}]"],
+        ["benchmark shape is listed more than once"],
+    ),
+    "a change that is none": ("shapes-smoke", ["train.lr"], ["'train.lr' is not key=value"]),
+    "a change that is not YAML": ("shapes-smoke", ["study.seeds=[0"], ["'study.seeds=[0' is not YAML"]),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_study_is_refused_in_one_line_and_changes_nothing(case: str, run: Run) -> None:
+    study, changes, told = WRONG[case]
+    code, out, err = run("use", study, *changes)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("rankclip: error: ")
+    assert [words for words in told if words not in err] == []
+    assert not Path("params.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, ["params.yaml is missing here", "rankclip use STUDY"]),
+        ("", ["params.yaml holds no sections", "rankclip use STUDY"]),
+        ("study: [1\nsource: 2\n", ["params.yaml, line 2 is not YAML", "rankclip use STUDY"]),
+        ("study: \x07", ["params.yaml cannot be read", "rankclip use STUDY"]),
+        ("study: 3", ["params.yaml: study = 3", "name, question, claims, seeds"]),
+        ("!!python/object/apply:os.getcwd []", ["params.yaml, line 1 is not YAML"]),
+    ],
+    ids=["missing", "empty", "not YAML", "binary", "no section", "code"],
+)
+def test_a_params_file_that_is_no_study_is_refused_in_one_line(
+    text: str | None, told: list[str], run: Run
+) -> None:
+    if text is not None:
+        Path("params.yaml").write_text(text)
+    code, out, err = run("check")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert [words for words in told if words not in err] == []
+
+
+def test_the_installed_command_and_a_stage_refuse_alike(tmp_path: Path) -> None:
+    for command in (["rankclip", "check"], ["stages.curate", "--data", "data"]):
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=tmp_path,
+            env={"PYTHONPATH": f"{ROOT}:{ROOT / 'pipeline'}", "PATH": ""},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert done.stderr.startswith("rankclip: error: params.yaml is missing here")
+
+
+@pytest.mark.parametrize("command", ["pretrain", "evaluate"])
+def test_a_command_that_was_not_told_what_to_do_says_how(command: str, run: Run) -> None:
+    code, _, err = run(command)
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"`rankclip {command} --pending`" in err
+
+
+@pytest.mark.parametrize("what", ["objectives", "models", "studies", "benchmarks"])
+def test_a_list_says_one_short_line_on_each(what: str, run: Run) -> None:
+    code, out, _ = run("list", what)
+    lines = [line.split(maxsplit=1) for line in out.splitlines()]
+    assert code == 0
+    assert [line for line in lines if len(line) < 2] == []
+    assert len({line for _, line in lines}) == len(lines) > 1
+    assert max(map(len, out.splitlines())) <= 110
+    assert {"objectives": "rankclip", "models": "shapes-rn", "studies": "shapes", "benchmarks": "digits"}[
+        what
+    ] in dict(lines)
+
+
+def test_outside_the_repository_a_study_is_not_looked_for(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    code, _, err = run("use", "shapes")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "run this in the repository" in err
