@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rankclip import files, launch
 from rankclip.config import Arm, Study
 from rankclip.errors import InputError
+from rankclip.models.open_clip import build
 from rankclip.models.spec import ModelSpec
 from rankclip.progress import Watch
 from rankclip.tracking import RunLog, Tracker, git_commit
+from rankclip.training.loop import refuse
 from rankclip.training.request import TrainRequest
 from rankclip.training.run import METRICS, WEIGHTS, train_run
 from rankclip.training.spec import TrainSpec
@@ -81,20 +83,34 @@ def train(asked: Sequence[TrainRequest], tracker: Tracker, slots: int | None = N
 
         def poll() -> None:
             watch.refresh()
-            for request in todo:
-                logs[request.key].follow(request.folder / METRICS)
+            follow(todo, logs)
 
-        if todo:
-            start(todo, slots, poll)
-    for request in asked:  # also what an earlier driver finished and could not send
+        try:
+            if todo:
+                start(todo, slots, poll)
+        finally:
+            follow(asked, logs)  # also what an earlier driver finished and could not send
+            for request in asked:
+                logs[request.key].finish("FINISHED" if request.finished else "FAILED")
+
+
+def follow(asked: Sequence[TrainRequest], logs: Mapping[str, RunLog]) -> None:
+    """Sends what is new of the curves."""
+    for request in asked:
         logs[request.key].follow(request.folder / METRICS)
-        logs[request.key].finish()
 
 
 def start(todo: Sequence[TrainRequest], slots: int | None, poll: Callable[[], None]) -> None:
-    """One Ray task a run, or, with RANKCLIP_WORKERS, one group of workers after another."""
+    """One Ray task a run, or, with RANKCLIP_WORKERS, one group of workers after another.
+
+    Raises:
+        InputError: several workers cannot train a run exactly.
+        RunError: a run failed.
+    """
     count = workers()
     if count > 1:
+        for request in todo:  # before minutes of starting workers that would each say the same
+            refuse(request.train.batch_size, build(request.model, request.seed), count)
         for request in todo:
             launch.train_group(train_run, request.dump(), count, request.folder, on_poll=poll)
         return

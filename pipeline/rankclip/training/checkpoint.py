@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -46,8 +47,12 @@ def load(folder: Path) -> Checkpoint | None:
     if not path.exists():
         return None
     try:
+        with zipfile.ZipFile(path) as archive:  # torch itself reads changed bytes without a word
+            changed = archive.testzip()
+        if changed:
+            raise zipfile.BadZipFile(f"bad checksum of {changed}")
         return Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, RuntimeError, EOFError, TypeError, UnpicklingError) as error:
+    except (OSError, RuntimeError, TypeError, UnpicklingError, zipfile.BadZipFile) as error:
         raise DataError(
             f"{path} is not a checkpoint ({files.one_line(error)}); "
             "delete it to train this run from its start"

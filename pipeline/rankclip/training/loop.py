@@ -131,13 +131,13 @@ class Training:
         return scores
 
 
-def refuse(batch_size: int, model: ImageTextModel) -> None:
-    """Refuses what several workers cannot train exactly.
+def refuse(batch_size: int, model: ImageTextModel, workers: int | None = None) -> None:
+    """Refuses what several workers, by default those of this process group, cannot train exactly.
 
     Raises:
         InputError: the batch does not split evenly, or a CPU model has batch norm.
     """
-    workers = distributed.world_size()
+    workers = workers or distributed.world_size()
     if workers == 1:
         return
     if batch_size % workers:

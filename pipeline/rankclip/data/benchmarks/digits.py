@@ -23,7 +23,7 @@ INK = 16.0
 
 
 class DigitsBenchmark(Spec):
-    """Zero-shot classification of handwritten digits, black on white as printed ones mostly are."""
+    """Zero-shot classification of scanned handwritten digits, shown black on white as print is."""
 
     name: Literal["digits"] = "digits"
 

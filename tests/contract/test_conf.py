@@ -1,4 +1,4 @@
-"""conf/, params.yaml and the schema agree, and every wrong value is told in one line by the command line itself."""
+"""conf/, params.yaml and the schema agree, and the command line tells of a wrong value in one line."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_params_is_the_smoke_study_as_conf_says_it(tmp_path: Path) -> None:
     assert (tmp_path / "params.yaml").read_text() == (ROOT / "params.yaml").read_text()
 
 
-def test_only_a_study_that_claims_something_may_be_cited() -> None:
+def test_the_smoke_study_claims_nothing() -> None:
     assert not composition.compose("shapes-smoke", conf=CONF).study.claims
 
 
@@ -133,7 +133,7 @@ WRONG = {
     "an infinite rate": ("shapes-smoke", ["train.lr=.inf"], ["train.lr = inf", "finite"]),
     "text for a number": ("shapes-smoke", ["train.lr=fast"], ["train.lr = 'fast'", "must be a number"]),
     "half a step": ("shapes-smoke", ["train.steps=1.5"], ["train.steps = 1.5", "must be an integer"]),
-    "a number for a section": ("shapes-smoke", ["train=3"], ["train = 3", "batch_size"]),
+    "a number for a section": ("shapes-smoke", ["curate=3"], ["curate = 3", "min_side"]),
     "an unknown choice": (
         "shapes-smoke",
         ["train.captions=row"],

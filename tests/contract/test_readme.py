@@ -1,0 +1,181 @@
+"""What README.md tells a reader to type, open or write exists and works."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+import typer
+import yaml
+from code_imports import PACKAGE, ROOT
+
+from rankclip import cli, composition, pretrain
+from rankclip.objectives.similarities import similarities
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+PROSE = re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL)
+QUOTED = re.findall(r"`([^`\n]+)`", PROSE)
+TYPED = [line.split("  #")[0].strip() for kind, block in BLOCKS if not kind for line in block.splitlines()]
+COMMANDS = sorted(
+    {line for line in [*TYPED, *QUOTED] if re.match(r"(make|rankclip|dvc|source) [a-z.]", line)}
+)
+DVC: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+EXAMPLES = {"objectives/sigmoid.py", "benchmarks/folder.py", "objective/sigmoid.yaml"}
+"""Files that the reader is shown how to write."""
+
+
+def python_block(first_line: str, tmp_path: Path) -> ModuleType:
+    (text,) = (block for kind, block in BLOCKS if kind == "python" and block.startswith(first_line))
+    path = tmp_path / "shown_in_readme.py"
+    path.write_text(text)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # where pydantic looks for the names of annotations
+    spec.loader.exec_module(module)
+    return module
+
+
+def made() -> set[str]:
+    """What the stages of the smoke study write."""
+    stages = [stage.get("do", stage) for stage in DVC.values()]
+    entries = [
+        entry for stage in stages for kind in ("outs", "metrics", "plots") for entry in stage.get(kind, [])
+    ]
+    paths = [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+    found = {path.replace("${study.name}", "shapes-smoke").replace("${key}", "clip") for path in paths}
+    links = {f"reports/{name}" for name in ("index.html", "ablation.csv", "ablation.md")}
+    run = {f"runs/shapes-smoke/clip/seed-0/{name}" for name in pretrain.EXPORTED}
+    return found | links | run | {"mlflow.db", "work/", ".venv/bin/activate"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_of_the_readme_exists(command: str) -> None:
+    program, *words = command.split()
+    if program == "make":
+        assert f"\n{words[0]}: $(READY)" in (ROOT / "Makefile").read_text()
+    elif program == "rankclip":
+        known = typer.main.get_group(cli.app).commands
+        assert words[0] in known
+        options = {name for parameter in known[words[0]].params for name in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= options
+    elif program == "dvc":
+        assert words[0] in {"repro", "exp", "metrics", "plots", "params"}
+        assert {word.split("@")[0] for word in words[1:] if words[0] == "repro"} <= set(DVC)
+    else:
+        assert words == [".venv/bin/activate"]
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("rankclip use ")])
+def test_a_study_of_the_readme_composes(command: str) -> None:
+    study, *changes = command.split()[2:]
+    if changes == ["arms.sigmoid.objective=sigmoid"]:  # the loss that the reader writes, see below
+        changes = []
+    composition.compose(study, changes, ROOT / "conf")
+
+
+def test_the_readme_names_commands_at_all() -> None:
+    assert {"make repro", "make test", "make ui", "rankclip repro", "dvc repro"} <= set(COMMANDS)
+
+
+def test_both_commands_stand_on_the_first_screen() -> None:
+    first = README.splitlines()[:24]
+    assert [line for line in first if line.startswith(("make repro", "make test"))]
+    assert "docs/report.png" in "\n".join(first)
+
+
+def test_a_path_of_the_readme_exists_or_is_made() -> None:
+    outputs = made()
+    named = {
+        word
+        for word in QUOTED
+        if re.fullmatch(r"[\w.-]+(/[\w.-]+)*(/|\.\w+)", word) and not word[0].isdigit()
+    }
+    named |= {link for link in re.findall(r"\]\(([^)#]+)\)", README) if "//" not in link}
+    missing = {
+        path
+        for path in named
+        if not (ROOT / path).exists()
+        and not any(path in (out, Path(out).name) or out.startswith(path) for out in outputs)
+        and not any(path.endswith(example) for example in EXAMPLES)
+    }
+    assert missing == set()
+    assert len(named) > 20
+
+
+def test_the_readme_tells_every_environment_variable_of_ours() -> None:
+    read = {
+        name
+        for path in PACKAGE.rglob("*.py")
+        for name in re.findall(r'"(RANKCLIP_[A-Z_]+)"', path.read_text())
+    }
+    assert set(re.findall(r"RANKCLIP_[A-Z_]+", README)) == read - {"RANKCLIP_TIMES", "RANKCLIP_RAY_SESSION"}
+
+
+def test_the_loss_of_the_readme_works(tmp_path: Path) -> None:
+    kind = python_block('"""SigLIP', tmp_path).Sigmoid
+    (text,) = (block for name, block in BLOCKS if name == "yaml")
+    term = kind.model_validate(yaml.safe_load(text)["terms"][0])
+    image, words = (
+        torch.nn.functional.normalize(torch.randn(6, 4, generator=torch.Generator().manual_seed(k)), dim=1)
+        for k in range(2)
+    )
+    rows, alpha = torch.arange(6), torch.tensor(5.0)
+    batch = similarities(image, words, alpha, image, words, rows, rows)
+    scores = 5 * image @ words.T
+    expected = torch.nn.functional.softplus(scores).sum() - scores.diag().sum()
+    torch.testing.assert_close(term(batch), expected / 6)
+
+
+def test_one_file_and_one_line_make_the_loss_an_arm(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "pipeline", tmp_path / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    (config,) = (block for kind, block in BLOCKS if kind == "yaml")
+    (tmp_path / "conf" / "objective" / "sigmoid.yaml").write_text(config)
+    objectives = tmp_path / "pipeline" / "rankclip" / "objectives"
+    (loss,) = (block for kind, block in BLOCKS if block.startswith('"""SigLIP'))
+    (objectives / "sigmoid.py").write_text(loss)
+    (lines,) = (block for kind, block in BLOCKS if "\nTerm = " in block)
+    line, term = (text for text in lines.splitlines() if text)
+    registry = objectives / "__init__.py"
+    kept = [text for text in registry.read_text().splitlines() if not text.startswith("Term = ")]
+    place = kept.index("from rankclip.spec import Spec")
+    registry.write_text("\n".join([*kept[:place], line, kept[place], term, *kept[place + 1 :]]))
+    done = subprocess.run(
+        [sys.executable, "-m", "rankclip", "use", "shapes-smoke", "arms.sigmoid.objective=sigmoid"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path / "pipeline"), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "shapes-smoke is active: 4 arms" in done.stdout
+
+
+def test_the_benchmark_of_the_readme_works(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        for number in range(4):
+            file = tmp_path / "animals" / name / f"{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(f"{name} {number}".encode())
+    kind = python_block('"""Images that lie', tmp_path).FolderBenchmark
+    benchmark = kind(name="folder", path=tmp_path / "animals")
+    splits = {split: benchmark.content(benchmark, split) for split in ("val", "test")}
+    images = {split: {sample.image for sample in content.samples} for split, content in splits.items()}
+    assert images["val"].isdisjoint(images["test"])
+    assert len(images["val"] | images["test"]) == 8
+    assert {(content.classnames, content.templates) for content in splits.values()} == {
+        (("cat", "dog"), ("a photo of a {c}",))
+    }
+    assert [sample.label for sample in splits["test"].samples] == [0, 0, 1, 1]

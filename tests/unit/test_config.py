@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rankclip import complaints, composition, config
+from rankclip.errors import InputError
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+@pytest.fixture(scope="module")
+def values() -> dict[str, Any]:
+    return composition.compose("shapes-smoke", conf=CONF).dump()
+
+
+def changed(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """A copy of a study's values with one other."""
+    others = copy.deepcopy(values)
+    config.assign(others, key.split("."), value)
+    return others
+
+
+def test_a_study_survives_its_file(values: dict[str, Any], tmp_path: Path) -> None:
+    study = config.validate(values, "here")
+    config.write(study, tmp_path / "params.yaml")
+    assert config.load(tmp_path / "params.yaml") == study
+
+
+def test_an_arm_changes_its_own_recipe_only(values: dict[str, Any]) -> None:
+    override = {"train.lr": 0.5, "model.name": "shapes-vit"}
+    study = config.validate(changed(values, "arms.clip.overrides", override), "here")
+    own, other = (study.arms[name].recipe(study.model, study.train) for name in ("clip", "rankclip"))
+    assert (own.train.lr, own.model.name) == (0.5, "shapes-vit")
+    assert (other.train, other.model) == (study.train, study.model)
+    assert own.train.model_copy(update={"lr": study.train.lr}) == study.train
+
+
+def test_two_arms_may_differ_in_an_override_alone(values: dict[str, Any]) -> None:
+    arm = values["arms"]["clip"] | {"overrides": {"train.lr": 0.5}}
+    assert "tuned" in config.validate(changed(values, "arms.tuned", arm), "here").arms
+
+
+def test_an_override_that_breaks_a_rule_between_values_is_told(values: dict[str, Any]) -> None:
+    wrong = changed(values, "arms.clip.overrides", {"train.steps": 10})
+    with pytest.raises(
+        InputError, match=r"arms.clip.overrides: train: warmup_steps 50 must be less than steps 10"
+    ):
+        config.validate(wrong, "here")
+
+
+def test_a_complaint_says_how_many_more_there_are(values: dict[str, Any]) -> None:
+    wrong = changed(changed(values, "study.claims", "x"), "curate.min_side", 0)
+    with pytest.raises(InputError) as raised:
+        config.validate(wrong, "here")
+    assert str(raised.value) == "here: study.claims = 'x': must be a boolean (and 1 more)"
+
+
+def test_a_complaint_names_the_key_as_the_file_has_it(values: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"^here: source\.zipf = -1: "):
+        config.validate(changed(values, "source.zipf", -1), "here")
+    benchmarks = [{"name": "shape", "images": 20}, {"name": "digits", "images": 1}]
+    with pytest.raises(InputError, match=r"^here: evaluation\.benchmarks\.1\.images = 1: "):
+        config.validate(changed(values, "evaluation.benchmarks", benchmarks), "here")
+
+
+def test_an_arm_called_as_a_term_keeps_its_name_in_a_complaint(values: dict[str, Any]) -> None:
+    arm = {"objective": {"name": "clip", "terms": []}}
+    with pytest.raises(InputError, match=r"arms\.contrastive\.objective\.terms = \[\]: must have 1 or more"):
+        config.validate(changed(values, "arms.contrastive", arm), "here")
+
+
+def test_a_long_value_is_cut() -> None:
+    assert complaints.shown("x" * 100) == "'" + "x" * 56 + "..."
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "value"),
+    [
+        ("train.lr=2e-3", "train.lr", 0.002),
+        ("train.betas=[9e-1, 0.98]", "train.betas", [0.9, 0.98]),
+        ("a={x: 1e-3}", "a", {"x": 0.001}),
+        ("study.name=1e3x", "study.name", "1e3x"),
+        ("study.name=e3", "study.name", "e3"),
+        ("a=b=c", "a", "b=c"),
+        ("a=", "a", None),
+        ("a=true", "a", True),
+    ],
+)
+def test_a_change_is_a_key_and_a_yaml_value_where_exponents_are_numbers(
+    change: str, key: str, value: Any
+) -> None:
+    assert composition.parse(change) == (key, value)
+
+
+def test_an_override_keeps_its_dots() -> None:
+    assert composition.path_of("arms.mine.overrides.train.lr") == ["arms", "mine", "overrides", "train.lr"]
+    assert composition.path_of("arms.mine.overrides") == ["arms", "mine", "overrides"]
+    assert composition.path_of("train.lr") == ["train", "lr"]
+
+
+def test_a_conf_that_does_not_compose_is_told(tmp_path: Path) -> None:
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "broken.yaml").write_text("defaults:\n  - /data: nowhere\n")
+    (tmp_path / "config.yaml").write_text("defaults:\n  - study: broken\n  - _self_\n")
+    with pytest.raises(InputError, match="does not compose") as raised:
+        composition.compose("broken", conf=tmp_path)
+    assert "nowhere" in str(raised.value)
+    assert "\n" not in str(raised.value)

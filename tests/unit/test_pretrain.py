@@ -1,0 +1,132 @@
+"""An arm's runs: only what is missing is trained, and exactly what was asked is exported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from rankclip import files, pretrain
+from rankclip.config import Arm
+from rankclip.errors import DataError, InputError, RunError
+from rankclip.training.request import TrainRequest
+from tests.unit.training import tiny
+
+ARM = Arm(objective=tiny.OBJECTIVE, overrides={"train.lr": 0.5})
+
+
+class Tracked:
+    """A tracker that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.root = Path()
+        self.lines: dict[str, int] = {}
+        self.ends: dict[str, str] = {}
+
+    def open_run(self, name: str, *unused: object, **unused_too: object) -> SimpleNamespace:
+        return SimpleNamespace(
+            follow=lambda path: self.lines.update({name: len(path.read_bytes()) if path.exists() else 0}),
+            finish=lambda status: self.ends.update({name: status}),
+        )
+
+
+class Launched:
+    """Stands for Ray: writes the files of a run, or fails where told."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+        self.failing: set[str] = set()
+
+    def map_tasks(self, function: object, items: list[dict[str, Any]], **options: Any) -> list[str]:
+        for item in items:
+            self.keys.append(item["key"])
+            if item["key"] not in self.failing:
+                request = TrainRequest.model_validate(item)
+                for name in pretrain.EXPORTED:
+                    (request.folder / name).write_text(f"{name} of {item['key']}")
+        options["on_poll"]()
+        return [item["key"] for item in items]
+
+    def values(self, outcomes: list[str]) -> None:
+        failed = self.failing & set(outcomes)
+        if failed:
+            raise RunError(f"{failed} failed")
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Launched]:
+    monkeypatch.delenv("RANKCLIP_WORKERS", raising=False)
+    fake = Launched()
+    monkeypatch.setattr(pretrain, "launch", fake)
+    return fake
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    files.write_json(tmp_path / "data" / "shards" / "manifest.json", {"samples": 3})
+    return tmp_path / "data"
+
+
+def requests(data: Path, seeds: tuple[int, ...] = (0, 1), name: str = "ranked") -> list[TrainRequest]:
+    return pretrain.requests(name, ARM, tiny.MODEL, tiny.TRAIN, seeds, data, data.parent / "work")
+
+
+def test_each_seed_is_a_request_with_the_overrides_of_its_arm(data: Path) -> None:
+    found = requests(data)
+    assert [request.key for request in found] == ["ranked/seed-0", "ranked/seed-1"]
+    assert {request.train.lr for request in found} == {0.5}
+    assert len({request.folder for request in found}) == 2
+    assert found[0].shards_digest == files.sha256(data / "shards" / "manifest.json")
+    assert all(path.is_absolute() for path in (found[0].shards, found[0].benchmarks, found[0].work))
+
+
+def test_without_shards_the_remedy_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"manifest\.json is missing; make the shards"):
+        requests(tmp_path)
+
+
+def test_what_is_finished_is_not_trained_again(data: Path, launched: Launched) -> None:
+    tracked = Tracked()
+    pretrain.train(requests(data, (0,)), tracked)
+    pretrain.train(requests(data, (0, 1)), tracked)
+    pretrain.train(requests(data, (0, 1)), tracked)
+    assert launched.keys == ["ranked/seed-0", "ranked/seed-1"]
+    assert tracked.ends == {"ranked_s0": "FINISHED", "ranked_s1": "FINISHED"}
+    assert all(tracked.lines.values())
+
+
+def test_of_equal_runs_one_is_trained(data: Path, launched: Launched) -> None:
+    pretrain.train([*requests(data, (0,)), *requests(data, (0,), name="twin")], Tracked())
+    assert len(launched.keys) == 1
+
+
+def test_a_failed_run_is_an_error_and_the_others_are_kept(data: Path, launched: Launched) -> None:
+    tracked = Tracked()
+    launched.failing = {"ranked/seed-0"}
+    with pytest.raises(RunError, match="seed-0"):
+        pretrain.train(requests(data), tracked)
+    assert tracked.ends == {"ranked_s0": "FAILED", "ranked_s1": "FINISHED"}
+    launched.failing, launched.keys = set(), []
+    pretrain.train(requests(data), tracked)
+    assert launched.keys == ["ranked/seed-0"]
+
+
+@pytest.mark.usefixtures("launched")
+def test_exactly_the_runs_asked_for_are_exported(data: Path, tmp_path: Path) -> None:
+    pretrain.train(requests(data, (0, 1, 2)), Tracked())
+    pretrain.export(requests(data, (0, 2)), tmp_path / "out")
+    pretrain.export(requests(data, (0, 1)), tmp_path / "out")
+    found = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*"))
+    names = sorted(pretrain.EXPORTED)
+    assert found == [f"seed-{seed}/{name}" for seed in (0, 1) for name in names]
+    assert (tmp_path / "out" / "seed-1" / "metrics.jsonl").read_text() == "metrics.jsonl of ranked/seed-1"
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", ""])
+def test_a_number_of_workers_that_is_none_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANKCLIP_WORKERS", text)
+    with pytest.raises(InputError, match=r"RANKCLIP_WORKERS=.* is not a positive whole number"):
+        pretrain.workers()

@@ -1,0 +1,90 @@
+"""Checkpoints: whole or not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from rankclip.errors import DataError
+from rankclip.training import checkpoint
+from rankclip.training.checkpoint import NAME, Checkpoint
+
+
+def state(step: int) -> Checkpoint:
+    parameter = torch.nn.Parameter(torch.arange(600.0))
+    optimizer = torch.optim.AdamW([parameter])
+    parameter.sum().backward()
+    optimizer.step()
+    return Checkpoint(
+        step=step,
+        model={"weight": parameter.detach()},
+        optimizer=optimizer.state_dict(),
+        random=torch.get_rng_state(),
+        elapsed_s=1.5,
+        metrics_bytes=70,
+    )
+
+
+def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
+    saved = state(3)
+    checkpoint.save(tmp_path, saved)
+    loaded = checkpoint.load(tmp_path)
+    assert loaded is not None
+    assert (loaded.step, loaded.elapsed_s, loaded.metrics_bytes) == (3, 1.5, 70)
+    assert torch.equal(loaded.model["weight"], saved.model["weight"])
+    assert torch.equal(loaded.random, saved.random)
+    first, second = loaded.optimizer["state"][0], saved.optimizer["state"][0]
+    assert all(torch.equal(first[name], second[name]) for name in ("exp_avg", "exp_avg_sq", "step"))
+
+
+def test_a_folder_without_a_checkpoint_has_none(tmp_path: Path) -> None:
+    assert checkpoint.load(tmp_path) is None
+
+
+def test_a_save_that_fails_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint.save(tmp_path, state(3))
+
+    def fail(value: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match="no space"):
+        checkpoint.save(tmp_path, state(6))
+    loaded = checkpoint.load(tmp_path)
+    assert loaded is not None
+    assert loaded.step == 3
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+
+
+def damages(whole: bytes) -> dict[str, bytes]:
+    middle = whole.index(torch.arange(600.0).numpy().tobytes()[1000:1100])
+    return {
+        "empty": b"",
+        "text": b"not a checkpoint\n" * 100,
+        "zeros": bytes(len(whole)),
+        "first half": whole[: len(whole) // 2],
+        "last byte missing": whole[:-1],
+        "flipped byte in a tensor": whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
+    }
+
+
+def test_every_damage_is_an_error_of_one_line_with_the_remedy(tmp_path: Path) -> None:
+    saved = state(3)
+    saved.model["weight"] = torch.arange(600.0)
+    checkpoint.save(tmp_path, saved)
+    path = tmp_path / NAME
+    for name, content in damages(path.read_bytes()).items():
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"checkpoint\.pt is not a checkpoint .*delete it") as refused:
+            checkpoint.load(tmp_path)
+        assert "\n" not in str(refused.value), name
+
+
+@pytest.mark.parametrize("value", [5, [1, 2], {"step": 1}, {"model": {}, "other": 2}])
+def test_a_file_of_something_else_is_refused(tmp_path: Path, value: object) -> None:
+    torch.save(value, tmp_path / NAME)
+    with pytest.raises(DataError, match="is not a checkpoint"):
+        checkpoint.load(tmp_path)

@@ -1,0 +1,234 @@
+"""Whole runs: interrupted or not they end with the same weights and the same curve."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from rankclip import distributed, lifecycle
+from rankclip.errors import DataError, InputError, RunError
+from rankclip.models.open_clip import build, load_encoder
+from rankclip.models.spec import ModelSpec
+from rankclip.training import checkpoint, run
+from rankclip.training.loop import Training, refuse
+from rankclip.training.request import TrainRequest
+from rankclip.training.step import clamp_alpha, finite, shuffle_of
+from tests.unit.training import tiny
+
+TIMES = ("samples_per_s", "elapsed_s")
+
+
+def curve(request: TrainRequest) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl without what a clock says."""
+    lines = (request.folder / run.METRICS).read_text().splitlines()
+    return [{name: value for name, value in json.loads(line).items() if name not in TIMES} for line in lines]
+
+
+def weights(request: TrainRequest) -> bytes:
+    return (request.folder / run.WEIGHTS).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainRequest:
+    request = tiny.request(tiny_data, tmp_path_factory.mktemp("undisturbed"))
+    run.train_run(request.dump())
+    return request
+
+
+def train_until(line: int, request: TrainRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ends a run as a crash would, just after it wrote its `line`-th line and before what follows."""
+    append, written = run._append, []
+
+    def appending(path: Path, report: dict[str, Any]) -> int:
+        written.append(append(path, report))
+        if len(written) == line:
+            raise KeyboardInterrupt
+        return written[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "_append", appending)
+        with pytest.raises(KeyboardInterrupt):
+            run.train_run(request.dump())
+
+
+def test_the_curve_has_a_line_for_each_log_validation_and_checkpoint(undisturbed: TrainRequest) -> None:
+    lines = curve(undisturbed)
+    assert [line["step"] for line in lines] == [2, 3, 4, 5, 6, 7]
+    assert [line["step"] for line in lines if "val/mean_top1" in line] == [5, 7]
+    assert [line["epoch"] for line in lines] == [0, 1, 1, 2, 2, 3]
+    expected = {"step", "epoch", "loss", "contrastive", "rank_cross", "rank_in", "logit_scale", "lr"}
+    assert expected == {name for name in lines[0] if not name.startswith("val/")}
+    assert all(math.isfinite(value) for line in lines for value in line.values())
+
+
+def test_a_finished_run_can_be_evaluated_and_is_not_trained_again(
+    undisturbed: TrainRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert undisturbed.finished
+    record = json.loads((undisturbed.folder / "record.json").read_text())
+    assert (record["arm"], record["seed"], record["steps"]) == ("arm", 4, 7)
+    assert record["counts"] == {"samples": tiny.IMAGES, "pairs_seen": 56}
+    assert load_encoder(undisturbed.folder).encode_texts(["a circle"]).shape == (1, 64)
+    monkeypatch.setattr(run, "_train", None)
+    done = run.train_run(undisturbed.dump())
+    assert done == {"key": "arm/seed-4", "folder": str(undisturbed.folder), "steps": 7}
+
+
+def test_training_changes_every_weight(undisturbed: TrainRequest) -> None:
+    before = build(undisturbed.model, undisturbed.seed).clip.state_dict()
+    after = load_file(undisturbed.folder / run.WEIGHTS)
+    assert [name for name in before if torch.equal(before[name], after[name])] == []
+
+
+def test_two_trainings_with_one_seed_give_equal_tensors_and_another_seed_others(
+    undisturbed: TrainRequest, tiny_data: Path, tmp_path: Path
+) -> None:
+    again, other = (tiny.request(tiny_data, tmp_path, seed=seed) for seed in (4, 5))
+    run.train_run(again.dump())
+    run.train_run(other.dump())
+    assert weights(again) == weights(undisturbed)
+    assert curve(again) == curve(undisturbed)
+    assert weights(other) != weights(undisturbed)
+
+
+@pytest.mark.parametrize(
+    "line", [1, 2, 4, 6], ids=["no checkpoint", "at a save", "between saves", "at the end"]
+)
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
+    undisturbed: TrainRequest, tiny_data: Path, tmp_path: Path, line: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = tiny.request(tiny_data, tmp_path)
+    train_until(line, request, monkeypatch)
+    assert not request.finished
+    saved = checkpoint.load(request.folder)
+    assert (saved.step if saved else 0) == {1: 0, 2: 0, 4: 3, 6: 6}[line]
+    torch.manual_seed(99)  # another process has other random numbers
+    run.train_run(request.dump())
+    assert weights(request) == weights(undisturbed)
+    assert curve(request) == curve(undisturbed)
+
+
+KILLED = """
+import json, os, signal, sys
+from rankclip.training import run
+
+append, written = run._append, []
+
+def appending(path, report):
+    length = append(path, report)
+    written.append(length)
+    if len(written) == 4:
+        with path.open("ab") as file:
+            file.write(b'{"step": 5, "lo')  # as a crash within a write leaves it
+        os.kill(os.getpid(), signal.SIGKILL)
+    return length
+
+run._append = appending
+run.train_run(json.loads(sys.argv[1]))
+"""
+
+
+def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(
+    undisturbed: TrainRequest, tiny_data: Path, tmp_path: Path
+) -> None:
+    request = tiny.request(tiny_data, tmp_path)
+    done = subprocess.run([sys.executable, "-c", KILLED, json.dumps(request.dump())], check=False)
+    assert done.returncode == -signal.SIGKILL
+    run.train_run(request.dump())
+    assert weights(request) == weights(undisturbed)
+    assert curve(request) == curve(undisturbed)
+
+
+def test_a_curve_that_lost_its_beginning_is_refused(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = tiny.request(tiny_data, tmp_path)
+    train_until(4, request, monkeypatch)
+    (request.folder / run.METRICS).write_bytes(b"")
+    with pytest.raises(DataError, match=r"metrics\.jsonl has 0 bytes, its checkpoint tells of \d+; delete"):
+        run.train_run(request.dump())
+
+
+def test_a_folder_in_which_another_process_trains_is_refused(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = tiny.request(tiny_data, tmp_path)
+    monkeypatch.setattr(lifecycle, "lock", functools.partial(lifecycle.lock, wait_s=0.1))
+    with lifecycle.lock(request.folder), pytest.raises(RunError, match="is in use by process"):
+        run.train_run(request.dump())
+    assert not (request.folder / run.METRICS).exists()
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_names_the_step(tiny_data: Path, tmp_path: Path) -> None:
+    request = tiny.request(tiny_data, tmp_path)
+    training = Training(request)
+    steps = training.reports()
+    assert next(steps)["step"] == 2
+    training.model.clip.get_parameter("text_projection").data[0, 0] = math.nan
+    with pytest.raises(RunError, match=r"arm/seed-4: loss nan, .* at step 3; lower train\.lr"):
+        next(steps)
+    assert checkpoint.load(request.folder) is None
+
+
+def test_every_value_that_is_not_finite_is_named() -> None:
+    values = {"loss": torch.tensor(math.inf), "rank_in": torch.tensor(1.5), "alpha": torch.tensor(math.nan)}
+    with pytest.raises(RunError, match=r"^clip/seed-0: loss inf, alpha nan at step 12; "):
+        finite(values, 12, "clip/seed-0")
+    assert finite({"rank_in": torch.tensor(1.5)}, 12, "clip/seed-0") == {"rank_in": 1.5}
+
+
+def test_alpha_is_kept_between_one_and_its_largest(tiny_data: Path, tmp_path: Path) -> None:
+    for start, expected in ((-0.5, 1.0), (9.0, 50.0), (2.0, math.exp(2.0))):
+        scale = torch.nn.Parameter(torch.tensor(start))
+        clamp_alpha(scale, 50.0)
+        assert scale.exp().item() == pytest.approx(expected)
+        assert scale.requires_grad
+    training = Training(tiny.request(tiny_data, tmp_path, max_alpha=10.0, log_every=1))
+    assert next(training.reports())["logit_scale"] == pytest.approx(10.0)  # it begins at 1 / 0.07
+
+
+def test_the_relabelling_follows_from_seed_and_step() -> None:
+    first = shuffle_of(50, seed=3, step=7)
+    assert torch.equal(first, shuffle_of(50, seed=3, step=7))
+    assert torch.equal(first.sort().values, torch.arange(50))
+    assert not torch.equal(first, shuffle_of(50, seed=3, step=8))
+    assert not torch.equal(first, shuffle_of(50, seed=4, step=7))
+
+
+def test_cpu_workers_cannot_share_batch_norm_and_are_told_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    models = {
+        name: build(ModelSpec.model_validate({"name": name}), 0) for name in ("shapes-rn", "shapes-vit")
+    }
+    for model in models.values():
+        refuse(8, model)
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    with pytest.raises(InputError, match=r"batch norm, which 2 CPU workers cannot share.*RANKCLIP_WORKERS=1"):
+        refuse(8, models["shapes-rn"])
+    refuse(8, models["shapes-vit"])
+    with pytest.raises(InputError, match=r"train\.batch_size 7 does not split over 2 workers"):
+        refuse(7, models["shapes-vit"])
+
+
+def test_a_batch_that_the_data_cannot_fill_is_refused(tiny_data: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="20 samples do not fill a batch of 21"):
+        Training(tiny.request(tiny_data, tmp_path, batch_size=21))
+
+
+def test_the_digest_of_a_run_follows_its_science_and_not_its_name(tiny_data: Path, tmp_path: Path) -> None:
+    request = tiny.request(tiny_data, tmp_path)
+    renamed = request.model_copy(update={"arm": "other", "key": "other/seed-4", "work": Path("/elsewhere")})
+    assert renamed.content_digest == request.content_digest
+    changes: list[dict[str, Any]] = [{"seed": 5}, {"lr": 2e-3}, {"model": ModelSpec(name="shapes-vit")}]
+    others = {tiny.request(tiny_data, tmp_path, **change).content_digest for change in changes}
+    others.add(request.model_copy(update={"shards_digest": "1"}).content_digest)
+    assert len(others | {request.content_digest}) == 5
