@@ -1,7 +1,7 @@
 # Every target works alone on a machine with Python 3.11 or newer, make and git: .venv is made when missing.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: repro test check format ui lock clean-venv
+.PHONY: repro test check format ui lock bench-faults clean-venv
 
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -24,6 +24,9 @@ check: $(READY)
 format: $(READY)
 	ruff format .
 	ruff check --fix .
+
+bench-faults: $(READY)  ## kill -9 in every stage at several moments, about ten minutes
+	python -m bench.faults
 
 ui: $(READY)  ## MLflow on http://127.0.0.1:5000
 	rankclip ui

@@ -41,7 +41,7 @@ SETTINGS = (
 )
 """Makes the smoke study a matter of seconds. Flaky answers are retried: they slow a crawl of one thread."""
 VIT = {"model.name": "shapes-vit", "train.lr": 3e-4}
-FOREIGN = ("DVC_", "RAY_", "MLFLOW_", "RANKCLIP_", "GIT_", "PYTEST_", "OMP_")
+FOREIGN = ("DVC_", "RAY_", "MLFLOW_", "RANKCLIP_", "GIT_", "PYTEST_", "OMP_", "PYTHON")
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,11 @@ class Project:
         shutil.copytree(self.folder, folder, symlinks=True)
         return Project(folder)
 
+    def clone(self, folder: Path) -> Project:
+        """A fresh clone of this project: its code and study, none of its data."""
+        self.run("git", "clone", "--quiet", str(self.folder), str(folder))
+        return Project(folder)
+
 
 def new(folder: Path) -> Project:
     """The repository as a fresh clone has it, with the tiny study active."""
@@ -175,8 +180,12 @@ def wait_until(claim: Callable[[], bool], timeout_s: float, what: str) -> float:
     return time.monotonic() - started
 
 
-def kill(project: Project, driver: subprocess.Popen[bytes], within_s: float = 3.0) -> None:
-    """kill -9 of a driver: soon nothing that was started from the project lives, or writes there."""
+def kill(project: Project, driver: subprocess.Popen[bytes], within_s: float = 3.0) -> float:
+    """kill -9 of a driver: soon nothing that was started from the project lives, or writes there.
+
+    Returns:
+        How long the last process outlived the driver, seconds.
+    """
     started = {process.pid for process in project.processes()}
     driver.kill()
     driver.wait()
@@ -189,7 +198,5 @@ def kill(project: Project, driver: subprocess.Popen[bytes], within_s: float = 3.
     time.sleep(0.5)
     assert identity(project.folder) == before, "something still writes"
     # DVC takes a dead process that nobody has waited for yet for the holder of its lock
-    buried = wait_until(lambda: not started & set(psutil.pids()), 60, "the dead are buried")
-    sys.stderr.write(
-        f"\n{len(started)} processes ended within {took:.2f} s of kill -9, buried {buried:.2f} s later\n"
-    )
+    wait_until(lambda: not started & set(psutil.pids()), 60, "the dead are buried")
+    return took

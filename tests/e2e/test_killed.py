@@ -19,10 +19,10 @@ DATA = ("source/*", "*.parquet", "*.json", "crawl/status.parquet", "shards/*.tar
         "shards/manifest.json", "benchmarks/manifest.json")  # fmt: skip
 
 
-def test_a_crawl_whose_driver_is_killed_goes_on_and_gives_the_same_bytes_in_another_folder(
+def test_a_crawl_whose_driver_is_killed_goes_on_and_gives_the_same_bytes_in_a_clone(
     finished: Project, tmp_path: Path
 ) -> None:
-    elsewhere = project.new(tmp_path / "elsewhere")
+    elsewhere = finished.clone(tmp_path / "elsewhere")
     with elsewhere.params() as values:
         values["download"]["threads"] = 1  # every flaky answer now holds up the shard
     driver = elsewhere.start("rankclip", "repro", RANKCLIP_PROCESSES="1")

@@ -143,6 +143,8 @@ def test_a_run_in_mlflow_has_whole_curves_and_final_metrics(
 
 
 def test_a_second_repro_runs_nothing(finished: Project) -> None:
+    # what Python writes beside the sources is not code
+    assert list(finished.folder.glob("pipeline/rankclip/models/__pycache__/*.pyc"))
     started = time.monotonic()
     finished.dvc("version")
     between = time.monotonic()

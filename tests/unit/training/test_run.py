@@ -232,3 +232,13 @@ def test_the_digest_of_a_run_follows_its_science_and_not_its_name(tiny_data: Pat
     others = {tiny.request(tiny_data, tmp_path, **change).content_digest for change in changes}
     others.add(request.model_copy(update={"shards_digest": "1"}).content_digest)
     assert len(others | {request.content_digest}) == 5
+
+
+def test_a_resumed_run_has_the_random_numbers_of_its_checkpoint(tiny_data: Path, tmp_path: Path) -> None:
+    request = tiny.request(tiny_data, tmp_path)
+    training = Training(request)
+    torch.manual_seed(123)
+    training.save(metrics_bytes=0)
+    expected = torch.rand(3)
+    Training(request)
+    assert torch.equal(torch.rand(3), expected)
