@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rankclip import config, lifecycle
-from rankclip.data import curate
+from rankclip.data.curation import curate
 
 
 def main(data: Annotated[Path, typer.Option(help="The study's folder of data, data/NAME.")]) -> None:

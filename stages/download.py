@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rankclip import config, lifecycle
-from rankclip.data import download
+from rankclip.data.crawl import download
 
 
 def main(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rankclip import config, lifecycle
-from rankclip.data import shards
+from rankclip.data.sharding import shards
 
 
 def main(

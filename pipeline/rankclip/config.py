@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import Field, JsonValue, NonNegativeInt, ValidationError, model_validator
+from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from rankclip import complaints, files
-from rankclip.data.curate_spec import CurateSpec
-from rankclip.data.download_spec import DownloadSpec
+from rankclip.data.crawl.spec import DownloadSpec
+from rankclip.data.curation.spec import CurateSpec
 from rankclip.data.ingest_spec import IngestSpec
-from rankclip.data.shard_spec import ShardSpec
+from rankclip.data.sharding.spec import ShardSpec
 from rankclip.data.sources import SourceSpec
 from rankclip.errors import InputError
 from rankclip.evaluation.spec import EvaluationSpec
@@ -44,7 +44,7 @@ class StudySpec(Spec):
     claims: bool
     """Whether the answer means anything; a study that only proves the pipeline claims nothing."""
 
-    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(min_length=1)]
     """Seeds of every arm, paired in comparisons."""
 
     @model_validator(mode="after")

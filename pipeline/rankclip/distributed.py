@@ -50,3 +50,12 @@ def summed(value: Tensor) -> Tensor:
     if world_size() > 1:
         dist.all_reduce(total)
     return total
+
+
+def agreed(decision: bool) -> bool:
+    """What the first worker decides, on every worker."""
+    if world_size() == 1:
+        return decision
+    told = [decision]
+    dist.broadcast_object_list(told, src=0)
+    return told[0]

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rankclip.data.benchmark import BenchmarkSplit
+from rankclip.data.benchmarks.benchmark import BenchmarkSplit
 from rankclip.errors import DataError
 from rankclip.evaluation import metrics
 from rankclip.evaluation.encoder import Encoder, embed_images, embed_texts

@@ -15,8 +15,8 @@ from rankclip.evaluation.spec import EvaluationSpec
 from rankclip.spec import Spec, digest
 
 CODE = (
-    "data/benchmark.py",
-    "data/benchmark_folder.py",
+    "data/benchmarks/benchmark.py",
+    "data/benchmarks/benchmark_folder.py",
     "data/benchmarks/content.py",
     "data/benchmarks/gains.py",
     "data/tars.py",

@@ -8,9 +8,8 @@ from statistics import fmean
 
 import torch
 
-from rankclip.data import benchmark_folder
-from rankclip.data.benchmark import BenchmarkSplit
-from rankclip.data.benchmarks import gains
+from rankclip.data.benchmarks import benchmark_folder, gains
+from rankclip.data.benchmarks.benchmark import BenchmarkSplit
 from rankclip.data.benchmarks.content import SplitName
 from rankclip.evaluation import retrieval, zero_shot
 from rankclip.evaluation.encoder import Encoder

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rankclip.data.benchmark import BenchmarkSplit
+from rankclip.data.benchmarks.benchmark import BenchmarkSplit
 from rankclip.errors import DataError
 from rankclip.evaluation import metrics
 from rankclip.evaluation.encoder import Encoder, embed_images, embed_texts

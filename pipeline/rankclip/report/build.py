@@ -88,7 +88,7 @@ def gather(
     benchmarks: Path,
 ) -> Content:
     """Everything that the report shows; arguments and errors as in `run`."""
-    from rankclip.data.samples import Samples
+    from rankclip.data.loading.samples import Samples
 
     roles = ablation.roles(spec, subject)
     averaged = ablation.headline_benchmarks(measured, spec.headline_metric)

@@ -15,7 +15,7 @@ SIDE = 144
 
 
 class Images(Protocol):
-    """What is needed of `rankclip.data.samples.Samples`."""
+    """What is needed of `rankclip.data.loading.samples.Samples`."""
 
     @property
     def keys(self) -> Sequence[str]:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rankclip.data.order import Batch
-from rankclip.data.samples import Samples
+from rankclip.data.loading.order import Batch
+from rankclip.data.loading.samples import Samples
 from rankclip.errors import InputError
 from rankclip.models.open_clip import pixels, tokenize
 from rankclip.models.spec import ModelSpec

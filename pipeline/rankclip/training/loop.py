@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from rankclip import distributed
-from rankclip.data.benchmark_folder import read_split
-from rankclip.data.order import Batch, batches, steps_per_epoch
+from rankclip.data.benchmarks.benchmark_folder import read_split
+from rankclip.data.loading.order import Batch, batches, steps_per_epoch
 from rankclip.errors import InputError
 from rankclip.evaluation.suite import validation_top1
 from rankclip.models.open_clip import Encoder, ImageTextModel, build

@@ -13,13 +13,13 @@ from rankclip.spec import Spec, digest
 from rankclip.training.spec import TrainSpec
 
 CODE = (
-    "data/benchmark.py",
-    "data/benchmark_folder.py",
+    "data/benchmarks/benchmark.py",
+    "data/benchmarks/benchmark_folder.py",
     "data/benchmarks/content.py",
     "data/benchmarks/gains.py",
-    "data/caption_columns.py",
-    "data/order.py",
-    "data/samples.py",
+    "data/loading/caption_columns.py",
+    "data/loading/order.py",
+    "data/loading/samples.py",
     "data/tars.py",
     "distributed.py",
     "evaluation/encoder.py",

@@ -33,7 +33,8 @@ def train_run(request: dict[str, Any]) -> dict[str, Any]:
     asked = TrainRequest.model_validate(request)
     first = distributed.rank() == 0
     with lifecycle.lock(asked.folder) if first else contextlib.nullcontext():
-        if not asked.finished:
+        # one answer: a run that another driver just finished must not leave some workers waiting for others
+        if not distributed.agreed(asked.finished):
             _train(asked, first)
     return {"key": asked.key, "folder": str(asked.folder), "steps": asked.train.steps}
 

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rankclip.data import benchmark_folder
-from rankclip.data.benchmark import Sample
-from rankclip.data.benchmarks import gains
+from rankclip.data.benchmarks import benchmark_folder, gains
+from rankclip.data.benchmarks.benchmark import Sample
 from rankclip.evaluation.reference import LatentEncoder
 
 CLASSES = ("circle", "square", "star", "cross", "ring", "moon")

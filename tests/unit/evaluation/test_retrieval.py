@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rankclip.data.benchmark import BenchmarkSplit, Sample
+from rankclip.data.benchmarks.benchmark import BenchmarkSplit, Sample
 from rankclip.errors import DataError
 from rankclip.evaluation import retrieval
 from rankclip.evaluation.encoder import Encoder

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rankclip.data import benchmark_folder
+from rankclip.data.benchmarks import benchmark_folder
 from rankclip.errors import DataError
 from rankclip.evaluation import suite
 from rankclip.evaluation.reference import LatentEncoder, NoiseEncoder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rankclip.data.benchmark import BenchmarkSplit, Sample
+from rankclip.data.benchmarks.benchmark import BenchmarkSplit, Sample
 from rankclip.errors import DataError
 from rankclip.evaluation import zero_shot
 from rankclip.evaluation.reference import LatentEncoder, NoiseEncoder

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rankclip.data.order import batches
+from rankclip.data.loading.order import batches
 from rankclip.errors import InputError
 from rankclip.models.open_clip import pixels, tokenize
 from rankclip.training import feed as feeding

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rankclip.data import benchmark_folder, curate, shards
-from rankclip.data.curate_spec import CurateSpec
-from rankclip.data.shard_spec import ShardSpec
+from rankclip.data.benchmarks import benchmark_folder
+from rankclip.data.curation import curate
+from rankclip.data.curation.spec import CurateSpec
+from rankclip.data.sharding import shards
+from rankclip.data.sharding.spec import ShardSpec
 from rankclip.models.spec import ModelSpec
 from rankclip.objectives import Objective
 from rankclip.training.request import TrainRequest

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import numpy as np
 
-    from rankclip.data.benchmark import Sample
+    from rankclip.data.benchmarks.benchmark import Sample
 
 SplitName = Literal["val", "test"]
 

@@ -35,7 +35,7 @@ class DigitsBenchmark(Spec):
 
     def content(self, source: Spec, split: SplitName) -> Content:
         """One split; it does not depend on the study's `source`."""
-        from rankclip.data.benchmark import Sample
+        from rankclip.data.benchmarks.benchmark import Sample
 
         scans, labels = load()
         samples = [

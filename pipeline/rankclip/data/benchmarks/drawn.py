@@ -79,7 +79,7 @@ def _world(name: str, source: Spec) -> ShapesSpec:
 
 
 def _content(drawn: Drawn) -> Content:
-    from rankclip.data.benchmark import Sample
+    from rankclip.data.benchmarks.benchmark import Sample
 
     labels: Sequence[int | None] = drawn.labels or [None] * len(drawn.images)
     captions: Sequence[tuple[str, ...]] = drawn.captions or [()] * len(drawn.images)

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rankclip import files
-from rankclip.data import benchmark_folder
-from rankclip.data.benchmarks import BenchmarkSpec, gains
+from rankclip.data.benchmarks import BenchmarkSpec, benchmark_folder, gains
 from rankclip.data.benchmarks.content import SPLITS
 from rankclip.spec import Spec
 

@@ -8,8 +8,7 @@ from typing import get_args
 
 import pytest
 
-from rankclip.data import benchmark_folder
-from rankclip.data.benchmarks import gains, write
+from rankclip.data.benchmarks import benchmark_folder, gains, write
 from rankclip.data.benchmarks.content import SPLITS
 from rankclip.data.benchmarks.drawn import DrawnBenchmark, DrawnRetrieval
 from rankclip.data.shapes.spec import MentionSpec, ShapesSpec

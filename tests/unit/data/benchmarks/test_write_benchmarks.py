@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from rankclip import files
-from rankclip.data import benchmark_folder
-from rankclip.data.benchmarks import gains, write
+from rankclip.data.benchmarks import benchmark_folder, gains, write
 from rankclip.data.benchmarks.digits import DigitsBenchmark
 from rankclip.data.benchmarks.drawn import DrawnBenchmark
 from rankclip.errors import InputError

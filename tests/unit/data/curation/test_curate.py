@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 
 from rankclip import files
-from rankclip.data import curate
-from rankclip.data.curate_spec import CurateSpec
-from rankclip.data.verdicts import judge
+from rankclip.data.curation import curate
+from rankclip.data.curation.spec import CurateSpec
+from rankclip.data.curation.verdicts import judge
 from rankclip.errors import DataError
 from tests.unit.data.crawled import GREEN, Row, encoded, lay_out, picture, rotated_by_exif
 

@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 
 from rankclip import files
-from rankclip.data import crawl, download
-from rankclip.data.download_spec import DownloadSpec
+from rankclip.data.crawl import coordinate, download
+from rankclip.data.crawl.spec import DownloadSpec
 from rankclip.data.reasons import Reason
 from rankclip.data.shapes import server
 from rankclip.data.shapes.answers import encode, original
@@ -147,7 +147,7 @@ def fetched(job: tuple[download.ShardJob, Path], paths: list[str]) -> list[dict[
     rows = pa.table(
         {"url": [f"http://web.invalid{path}" for path in paths], "caption": paths, "row": range(len(paths))}
     )
-    job[0]("00000", crawl.arrow_file(rows), lambda _: None)
+    job[0]("00000", coordinate.arrow_file(rows), lambda _: None)
     status: list[dict[str, object]] = files.read_table(job[1] / "done" / "00000.parquet").to_pylist()
     return status
 

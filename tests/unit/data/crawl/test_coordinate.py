@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from rankclip import files
-from rankclip.data import crawl, workers
-from rankclip.data.download_spec import DownloadSpec
+from rankclip.data.crawl import coordinate, workers
+from rankclip.data.crawl.spec import DownloadSpec
+from rankclip.data.crawl.statuses import Statuses
 from rankclip.data.reasons import Reason
-from rankclip.data.statuses import Statuses
 from rankclip.errors import RunError
 
 SPEC = DownloadSpec(rows_per_shard=10, stop_rows=20, stop_share=0.95)
@@ -50,8 +50,8 @@ def write_urls(path: Path, captions: list[str], row_group: int = 7) -> Path:
 
 def fetch(tmp_path: Path, captions: list[str], spec: DownloadSpec = SPEC) -> list[dict[str, object]]:
     urls = write_urls(tmp_path / "urls.parquet", captions)
-    crawl.fetch(partial(Job, tmp_path), spec, urls, tmp_path)
-    crawl.export(spec, urls, tmp_path, tmp_path / "out")
+    coordinate.fetch(partial(Job, tmp_path), spec, urls, tmp_path)
+    coordinate.export(spec, urls, tmp_path, tmp_path / "out")
     rows: list[dict[str, object]] = files.read_table(tmp_path / "out" / "status.parquet").to_pylist()
     return rows
 

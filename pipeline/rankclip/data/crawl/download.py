@@ -21,10 +21,10 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from rankclip import files, lifecycle
-from rankclip.data import crawl, guard
-from rankclip.data.download_spec import DownloadSpec
-from rankclip.data.statuses import Statuses
-from rankclip.data.workers import Report
+from rankclip.data.crawl import coordinate, guard
+from rankclip.data.crawl.spec import DownloadSpec
+from rankclip.data.crawl.statuses import Statuses
+from rankclip.data.crawl.workers import Report
 from rankclip.spec import digest
 
 
@@ -43,15 +43,15 @@ def run(spec: DownloadSpec, source: Source, urls: Path, work: Path, out: Path) -
     not fetched again by a later call.
 
     Raises:
-        RunError: see `crawl.fetch`; or another process works in the folder.
+        RunError: see `coordinate.fetch`; or another process works in the folder.
     """
     table = files.sha256(urls)
     folder = work.absolute() / f"download-{digest({'download': spec.dump(), 'urls': table})}"
     with lifecycle.lock(folder):
-        if crawl.unfinished(spec, urls, folder):
+        if coordinate.unfinished(spec, urls, folder):
             with source.serve() as hosts:
-                crawl.fetch(partial(ShardJob, spec, dict(hosts), folder), spec, urls, folder)
-        counts = crawl.export(spec, urls, folder, out)
+                coordinate.fetch(partial(ShardJob, spec, dict(hosts), folder), spec, urls, folder)
+        counts = coordinate.export(spec, urls, folder, out)
     files.write_record(out, spec.dump(), {"urls": table}, {str(r): n for r, n in sorted(counts.items())})
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from rankclip import files
-from rankclip.data import curate, shards
-from rankclip.data.curate_spec import CurateSpec
-from rankclip.data.samples import Samples
-from rankclip.data.shard_spec import ShardSpec
+from rankclip.data.curation import curate
+from rankclip.data.curation.spec import CurateSpec
+from rankclip.data.loading.samples import Samples
+from rankclip.data.sharding import shards
+from rankclip.data.sharding.spec import ShardSpec
 from rankclip.errors import DataError, InputError
 from tests.unit.data.crawled import Row, encoded, lay_out, picture
 
@@ -42,7 +43,7 @@ def test_every_sample_is_read_whole_in_any_order(folder: Path) -> None:
 def test_threads_read_the_same_bytes_even_when_shards_are_closed_under_them(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rankclip.data.samples.MAX_OPEN", 1)
+    monkeypatch.setattr("rankclip.data.loading.samples.MAX_OPEN", 1)
     order = list(range(N)) * 50
     with Samples(folder) as samples, ThreadPoolExecutor(4) as pool:
         one = [samples.read(i) for i in order]
@@ -59,7 +60,7 @@ def test_closing_gives_every_file_back(folder: Path) -> None:
 
 
 def test_no_more_shards_are_open_than_allowed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rankclip.data.samples.MAX_OPEN", 2)
+    monkeypatch.setattr("rankclip.data.loading.samples.MAX_OPEN", 2)
     before = open_files()
     with Samples(folder) as samples:
         for i in range(N):

@@ -6,7 +6,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from rankclip.data.order import Batch, batches, epoch_order, steps_per_epoch
+from rankclip.data.loading.order import Batch, batches, epoch_order, steps_per_epoch
 from rankclip.errors import InputError
 
 

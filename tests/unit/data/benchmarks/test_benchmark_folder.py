@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rankclip.data import tars
-from rankclip.data.benchmark_folder import Sample, read_split, write_classes, write_split
+from rankclip.data.benchmarks.benchmark_folder import Sample, read_split, write_classes, write_split
 from rankclip.errors import DataError, InputError
 from tests.unit.data.crawled import encoded, picture
 

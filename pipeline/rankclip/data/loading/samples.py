@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from rankclip import files
-from rankclip.data.caption_columns import PREFIX
+from rankclip.data.loading.caption_columns import PREFIX
 from rankclip.errors import DataError, InputError
 from rankclip.spec import digest
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from rankclip.data.crawl.workers import Report
 from rankclip.data.reasons import Reason, printable, untag
-from rankclip.data.workers import Report
 
 STATUS = pa.schema(
     [

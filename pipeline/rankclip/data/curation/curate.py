@@ -13,10 +13,11 @@ import numpy as np
 import pyarrow as pa
 
 from rankclip import files
-from rankclip.data import crawl_tar, processes
-from rankclip.data.curate_spec import CurateSpec
+from rankclip.data import processes
+from rankclip.data.curation import crawl_tar
+from rankclip.data.curation.spec import CurateSpec
+from rankclip.data.curation.verdicts import TarWork, Verdict, judge_tar
 from rankclip.data.reasons import Reason
-from rankclip.data.verdicts import TarWork, Verdict, judge_tar
 from rankclip.errors import DataError
 
 INGEST_REMEDY = "make it again with `dvc repro -f -s ingest`"

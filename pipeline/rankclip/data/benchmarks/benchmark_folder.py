@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rankclip import files
 from rankclip.data import tars
-from rankclip.data.benchmark import (
+from rankclip.data.benchmarks.benchmark import (
     IMAGE_EXTENSIONS,
     BenchmarkSplit,
     Sample,

@@ -22,10 +22,10 @@ from urllib3.exceptions import HTTPError, LocationParseError
 from urllib3.util import Timeout, Url, parse_url
 
 import rankclip
-from rankclip.data.addresses import Addresses, Endpoint
-from rankclip.data.connections import Watch, give_back, pools, retry_after
-from rankclip.data.download_spec import DownloadSpec
-from rankclip.data.fetch_error import FetchError, classified, late
+from rankclip.data.crawl.addresses import Addresses, Endpoint
+from rankclip.data.crawl.connections import Watch, give_back, pools, retry_after
+from rankclip.data.crawl.fetch_error import FetchError, classified, late
+from rankclip.data.crawl.spec import DownloadSpec
 from rankclip.data.reasons import Reason, of_status
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})

@@ -9,9 +9,11 @@ import pyarrow as pa
 import pytest
 
 from rankclip import files
-from rankclip.data import curate, images, packing, shards
-from rankclip.data.curate_spec import CurateSpec
-from rankclip.data.shard_spec import ShardSpec
+from rankclip.data import images
+from rankclip.data.curation import curate
+from rankclip.data.curation.spec import CurateSpec
+from rankclip.data.sharding import packing, shards
+from rankclip.data.sharding.spec import ShardSpec
 from rankclip.errors import DataError
 from tests.unit.data.crawled import GREEN, Row, encoded, lay_out, picture, rotated_by_exif
 

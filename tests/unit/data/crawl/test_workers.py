@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from rankclip.data import workers
+from rankclip.data.crawl import workers
 from rankclip.errors import RunError
 
 
@@ -97,7 +97,7 @@ def test_workers_end_when_the_caller_stops_listening(tmp_path: Path) -> None:
 def test_workers_die_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     program = (
         "from pathlib import Path\n"
-        "from tests.unit.data.test_workers import ran\n"
+        "from tests.unit.data.crawl.test_workers import ran\n"
         f"if __name__ == '__main__': ran(Path({str(tmp_path)!r}), ['hang once'])\n"
     )
     environment = {**os.environ, "PYTHONPATH": "."}

@@ -12,7 +12,8 @@ from typing import TypedDict
 import pyarrow as pa
 
 from rankclip import files
-from rankclip.data import crawl_tar, images, tars
+from rankclip.data import images, tars
+from rankclip.data.curation import crawl_tar
 from rankclip.errors import DataError
 
 SCHEMA = pa.schema(

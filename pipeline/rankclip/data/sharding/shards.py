@@ -19,10 +19,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rankclip import files, lifecycle
-from rankclip.data import caption_columns, processes
-from rankclip.data.packing import ShardWork, pack, packed
+from rankclip.data import processes
+from rankclip.data.loading import caption_columns
 from rankclip.data.reasons import Reason
-from rankclip.data.shard_spec import ShardSpec
+from rankclip.data.sharding.packing import ShardWork, pack, packed
+from rankclip.data.sharding.spec import ShardSpec
 from rankclip.errors import DataError
 from rankclip.spec import digest
 

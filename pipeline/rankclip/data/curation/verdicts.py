@@ -11,8 +11,8 @@ from typing import NamedTuple
 from PIL import Image
 
 from rankclip.data import images
-from rankclip.data.crawl_tar import CrawlTar
-from rankclip.data.curate_spec import CurateSpec
+from rankclip.data.curation.crawl_tar import CrawlTar
+from rankclip.data.curation.spec import CurateSpec
 from rankclip.data.reasons import Reason, printable
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")

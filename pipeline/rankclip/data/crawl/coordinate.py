@@ -27,10 +27,11 @@ from rich.progress import (
 from rich.text import Text
 
 from rankclip import files
-from rankclip.data import processes, workers
-from rankclip.data.download_spec import DownloadSpec
+from rankclip.data import processes
+from rankclip.data.crawl import workers
+from rankclip.data.crawl.spec import DownloadSpec
+from rankclip.data.crawl.statuses import STATUS
 from rankclip.data.reasons import Reason
-from rankclip.data.statuses import STATUS
 from rankclip.errors import RunError
 
 _SHARD_COLUMNS = ["url", "caption", "row"]

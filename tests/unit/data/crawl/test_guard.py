@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 import rankclip
-from rankclip.data import guard
-from rankclip.data.addresses import Addresses, is_public
-from rankclip.data.download_spec import DownloadSpec
-from rankclip.data.fetch_error import FetchError
+from rankclip.data.crawl import guard
+from rankclip.data.crawl.addresses import Addresses, is_public
+from rankclip.data.crawl.fetch_error import FetchError
+from rankclip.data.crawl.spec import DownloadSpec
 from rankclip.data.reasons import Reason
 from tests.unit.data.loopback import JPEG, Reply, dripping, web
 

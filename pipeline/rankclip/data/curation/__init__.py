@@ -1,0 +1,1 @@
+"""Crawled images verified, filtered and freed of duplicates."""

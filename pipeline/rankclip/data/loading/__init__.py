@@ -1,0 +1,1 @@
+"""Samples read from shards, in an order that is a function of seed and epoch."""

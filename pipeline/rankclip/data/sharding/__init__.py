@@ -1,0 +1,1 @@
+"""Curated samples packed into tars with an index."""
