@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sqlite3
 import sys
 import time
@@ -41,6 +42,14 @@ def test_the_report_and_its_tables_are_there_and_the_newest_is_linked(finished: 
     assert "<svg" in page or "data:image" in page
     assert 'src="http' not in page
     assert 'href="http' not in page
+
+
+def test_repro_says_where_the_time_went(finished: Project) -> None:
+    said = (finished.folder.parent / "repro.log").read_text()
+    table = said[said.index("stage                      seconds") :]
+    for stage in ("download", "shard", "pretrain --pending", "evaluate --pending", "report", "total"):
+        assert re.search(rf"^{stage} +[0-9]+\.[0-9]$", table, re.MULTILINE)
+    assert f"reports/{STUDY}/index.html" in table
 
 
 def test_the_ablation_table_has_a_row_for_each_arm_benchmark_and_metric(finished: Project) -> None:
