@@ -96,9 +96,7 @@ def start(study: Project, case: Case) -> subprocess.Popen[bytes]:
     """DVC, when its stage has started."""
     driver = study.start("dvc", "repro", "--force", "--single-item", case.stage)
     module = f"stages.{case.stage.partition('@')[0]}"
-    project.wait_until(
-        lambda: any(module in process.cmdline() for process in study.processes()), 60, f"start of {module}"
-    )
+    project.wait_until(lambda: bool(study.running(module)), 60, f"start of {module}")
     return driver
 
 

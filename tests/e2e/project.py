@@ -97,6 +97,15 @@ class Project:
                     found.append(process)
         return found
 
+    def running(self, word: str) -> list[psutil.Process]:
+        """Those of `processes` with this word in their command line."""
+        found = []
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):  # it ended meanwhile
+                if word in process.cmdline():
+                    found.append(process)
+        return found
+
     @property
     def data(self) -> Path:
         """The study's data."""
@@ -190,10 +199,7 @@ def kill(project: Project, driver: subprocess.Popen[bytes], within_s: float = 3.
     driver.kill()
     driver.wait()
 
-    def left() -> list[str]:
-        return [" ".join(process.cmdline())[:80] for process in project.processes()]
-
-    took = wait_until(lambda: not left(), within_s, "the processes of a killed command end")
+    took = wait_until(lambda: not project.processes(), within_s, "the processes of a killed command end")
     before = identity(project.folder)
     time.sleep(0.5)
     assert identity(project.folder) == before, "something still writes"

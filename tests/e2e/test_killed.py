@@ -111,10 +111,9 @@ def killed_at_next_checkpoint(study: Project, run: Path, *command: str) -> int:
 
 def freeze(study: Project) -> None:
     """Stops the process that trains; it can still be killed."""
-    for process in study.processes():
+    for process in study.running("ray::_guarded_call"):
         with contextlib.suppress(psutil.NoSuchProcess):
-            if process.cmdline()[:1] == ["ray::_guarded_call"]:
-                process.suspend()
+            process.suspend()
 
 
 def steps(metrics: Path) -> list[int]:
