@@ -6,6 +6,9 @@ SHELL := /bin/bash
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export UV_COMPILE_BYTECODE := 1
+# The machine's certificates, to which a company may have added its own.
+export UV_SYSTEM_CERTS := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
 READY := $(VENV)/.ready
 
 repro: $(READY)  ## run the active study (params.yaml) and write its report
