@@ -61,7 +61,8 @@ def stage(main: Callable[..., Any]) -> NoReturn:
     try:
         run(app)
     finally:
-        note_time(Path(sys.argv[0]).stem, time.monotonic() - started)
+        arm = f"@{sys.argv[sys.argv.index('--arm') + 1]}" if "--arm" in sys.argv[:-1] else ""
+        note_time(Path(sys.argv[0]).stem + arm, time.monotonic() - started)
 
 
 def note_time(stage: str, seconds: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rankclip import files, launch
@@ -78,26 +78,31 @@ def train(asked: Sequence[TrainRequest], tracker: Tracker, slots: int | None = N
     todo = list({request.folder: request for request in asked if not request.finished}.values())
     for request in todo:
         request.folder.mkdir(parents=True, exist_ok=True)
-    logs = {request.key: open_log(tracker, request) for request in asked}
+    logs: dict[str, RunLog] = {}
     with Watch({request.key: (request.folder / METRICS, request.train.steps) for request in todo}) as watch:
 
         def poll() -> None:
             watch.refresh()
-            follow(todo, logs)
+            follow(todo, logs, tracker)
 
         try:
             if todo:
                 start(todo, slots, poll)
         finally:
-            follow(asked, logs)  # also what an earlier driver finished and could not send
+            follow(asked, logs, tracker)  # also what an earlier driver finished and could not send
             for request in asked:
-                logs[request.key].finish("FINISHED" if request.finished else "FAILED")
+                log = logs.get(request.key) or open_log(tracker, request)
+                log.finish("FINISHED" if request.finished else "FAILED")
 
 
-def follow(asked: Sequence[TrainRequest], logs: Mapping[str, RunLog]) -> None:
-    """Sends what is new of the curves."""
+def follow(asked: Sequence[TrainRequest], logs: dict[str, RunLog], tracker: Tracker) -> None:
+    """Sends what is new of the curves; a run begins in MLflow when it has one."""
     for request in asked:
-        logs[request.key].follow(request.folder / METRICS)
+        curve = request.folder / METRICS
+        if request.key not in logs and curve.exists():
+            logs[request.key] = open_log(tracker, request)
+        if request.key in logs:
+            logs[request.key].follow(curve)
 
 
 def start(todo: Sequence[TrainRequest], slots: int | None, poll: Callable[[], None]) -> None:

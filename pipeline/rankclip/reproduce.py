@@ -72,11 +72,11 @@ def call(command: Sequence[str], root: Path, **options: Any) -> subprocess.Compl
 def print_times(times: Path, total_s: float) -> None:
     """A table of where the time went."""
     rows = [json.loads(line) for line in times.read_text().splitlines()] if times.exists() else []
-    typer.echo("\nstage                      seconds")
+    typer.echo("\nstage                          seconds")
     for row in rows:
-        typer.echo(f"{row['stage']:24} {row['seconds']:9.1f}")
-    typer.echo(f"{'DVC and the rest':24} {total_s - sum(row['seconds'] for row in rows):9.1f}")
-    typer.echo(f"{'total':24} {total_s:9.1f}")
+        typer.echo(f"{row['stage']:28} {row['seconds']:9.1f}")
+    typer.echo(f"{'DVC and the rest':28} {total_s - sum(row['seconds'] for row in rows):9.1f}")
+    typer.echo(f"{'total':28} {total_s:9.1f}")
 
 
 def stale(root: Path, stage: str, study: Study) -> list[str]:

@@ -18,6 +18,8 @@ from rankclip.evaluation.scores import ZERO_SHOT, Scores
 RESULTS = "results.parquet"
 PREDICTIONS = "predictions.parquet"
 METRICS = "metrics.json"
+HEADLINE = ("top1", "image_to_text_r1", "text_to_image_r1", "image_to_text_ndcg10", "text_to_image_ndcg10")
+"""Metrics that `dvc metrics show` lists; results.parquet has all."""
 
 RESULTS_SCHEMA = pa.schema(
     [
@@ -128,6 +130,14 @@ def metrics_summary(results: pa.Table) -> dict[str, dict[str, float]]:
     return summary
 
 
+def headline(summary: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """The few of these metrics that a table for the terminal has room for."""
+    return {
+        benchmark: {metric: value for metric, value in metrics.items() if metric in HEADLINE}
+        for benchmark, metrics in summary.items()
+    }
+
+
 def write_scores(folder: Path, identity: RunIdentity, scores: Scores) -> None:
     """Writes one run's `results.parquet` and `predictions.parquet` into `folder`."""
     files.write_table(folder / PREDICTIONS, predictions_table(identity, scores))
@@ -145,5 +155,5 @@ def merge(parts: Sequence[Path], out: Path) -> dict[str, int]:
     predictions = pa.concat_tables([files.read_table(part / PREDICTIONS, remedy=remedy) for part in parts])
     files.write_table(out / RESULTS, results)
     files.write_table(out / PREDICTIONS, predictions)
-    files.write_json(out / METRICS, metrics_summary(results))
+    files.write_json(out / METRICS, headline(metrics_summary(results)))
     return {"results": len(results), "predictions": len(predictions)}

@@ -19,16 +19,26 @@ Json = dict[str, Any]
 def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Nested settings as flat dotted texts, `{"train": {"lr": 0.001}}` as `{"train.lr": "0.001"}`.
 
-    Lists become JSON; None and empty mappings are left out.
+    A list of settings that each have a name is taken as a mapping by name: its numbers can be compared;
+    other lists become JSON. None and empty mappings are left out.
     """
     flat: dict[str, str] = {}
-    for name, value in params.items():
+    for name, given in params.items():
+        value = by_name(given) if isinstance(given, list) else given
         if isinstance(value, Mapping):
             flat |= flatten(value, f"{prefix}{name}.")
         elif value is not None:
             text = value if isinstance(value, str) else json.dumps(value)
             flat[f"{prefix}{name}"] = text[:6000]
     return flat
+
+
+def by_name(items: list[Any]) -> Any:
+    """A list of mappings with different names as one mapping by name; any other list as it is."""
+    if not items or not all(isinstance(item, Mapping) and "name" in item for item in items):
+        return items
+    named = {item["name"]: {key: value for key, value in item.items() if key != "name"} for item in items}
+    return named if len(named) == len(items) else items
 
 
 def unsent(metrics: Path, memory: Json) -> tuple[list[Json], Json]:

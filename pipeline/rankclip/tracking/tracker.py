@@ -55,7 +55,8 @@ class Tracker:
             primary_metric: metric by which MLflow sorts; greater is better.
         """
         self.root, self.study = root, study
-        self.tags = {"rankclip.study": study}
+        # without the kind the UI opens with pages for language-model traces
+        self.tags = {"rankclip.study": study, "mlflow.experimentKind": "custom_model_development"}
         if note:
             self.tags["mlflow.note.content"] = note
         if primary_metric:

@@ -69,7 +69,7 @@ def test_merging_keeps_every_run_and_averages_test_scores_over_seeds(known: Know
     assert counts["results"] == len(table) == sum(len(of.rows) for of in scores.values())
     assert table.column("seed").to_pylist() == sorted(table.column("seed").to_pylist())
     summary = files.read_json(tmp_path / "out" / results.METRICS)
-    for benchmark, metric in (("letters", "top1"), ("pairs", "text_to_image_r5")):
+    for benchmark, metric in (("letters", "top1"), ("pairs", "text_to_image_r1")):
         both = [of.value(benchmark, metric, "test") for of in scores.values()]
         assert summary[benchmark][metric] == pytest.approx(sum(both) / 2)
     assert summary["mean"] == {"top1": summary["letters"]["top1"]}
