@@ -46,7 +46,7 @@ def test_the_report_and_its_tables_are_there_and_the_newest_is_linked(finished: 
 
 def test_repro_says_where_the_time_went(finished: Project) -> None:
     said = (finished.folder.parent / "repro.log").read_text()
-    table = said[said.index("stage                      seconds") :]
+    _, table = re.split(r"^stage +seconds$", said, maxsplit=1, flags=re.MULTILINE)
     for stage in ("download", "shard", "pretrain --pending", "evaluate --pending", "report", "total"):
         assert re.search(rf"^{stage} +[0-9]+\.[0-9]$", table, re.MULTILINE)
     assert f"reports/{STUDY}/index.html" in table
