@@ -19,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rankclip.errors import DataError
+from rankclip.errors import DataError, RunError
 from rankclip.spec import digest
 
 if TYPE_CHECKING:
@@ -223,3 +223,17 @@ def code_digest(places: tuple[str, ...]) -> str:
         for source in (path for path in below if path.suffix in (".py", ".json")):
             total.update(f"{source.relative_to(package).as_posix()} {sha256(source)}\n".encode())
     return total.hexdigest()[:16]
+
+
+def require_code(key: str, expected: str, places: tuple[str, ...]) -> None:
+    """Refuses to work under the digest of other code than that which runs here.
+
+    Raises:
+        RunError: this process has other sources in `places` than the driver, whose digest is `expected`.
+    """
+    ours = code_digest(places)
+    if ours != expected:
+        raise RunError(
+            f"{key}: the code here ({ours}) is not the driver's ({expected}): it was edited meanwhile "
+            "or differs between nodes; start again"
+        )

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from rankclip import files, launch
 from rankclip.config import Arm, Study
-from rankclip.errors import InputError
+from rankclip.errors import DataError, InputError, RunError
 from rankclip.models.open_clip import build
 from rankclip.models.spec import ModelSpec
 from rankclip.progress import Watch
 from rankclip.tracking import RunLog, Tracker, git_commit
 from rankclip.training.loop import refuse
-from rankclip.training.request import TrainRequest
+from rankclip.training.request import CODE, TrainRequest
 from rankclip.training.run import METRICS, WEIGHTS, train_run
 from rankclip.training.spec import TrainSpec
 
@@ -41,6 +41,7 @@ def requests(
         DataError: there are no shards.
     """
     recipe = arm.recipe(model, train)
+    benchmarks = data / "benchmarks"
     manifest = data / "shards" / "manifest.json"
     files.read_json(manifest, "make the shards with `dvc repro shard`")
     return [
@@ -53,11 +54,27 @@ def requests(
             train=recipe.train,
             shards=manifest.parent.absolute(),
             shards_digest=files.sha256(manifest),
-            benchmarks=(data / "benchmarks").absolute(),
+            benchmarks=benchmarks.absolute(),
+            validation=validation_digests(benchmarks, recipe.train.validation),
+            code=files.code_digest(CODE),
             work=work.absolute(),
         )
         for seed in seeds
     ]
+
+
+def validation_digests(benchmarks: Path, names: Sequence[str]) -> dict[str, str]:
+    """Digests of the validation splits of these benchmarks, by their manifest.
+
+    Raises:
+        DataError: a benchmark has not been made.
+    """
+    path, remedy = benchmarks / "manifest.json", "make the benchmarks with `dvc repro benchmarks`"
+    made = files.read_json(path, remedy)["benchmarks"]
+    missing = [name for name in names if name not in made]
+    if missing:
+        raise DataError(f"{path} lacks {', '.join(missing)}; {remedy}")
+    return {name: made[name]["val"]["digest"] for name in names}
 
 
 def of_study(study: Study, arms: Sequence[str], data: Path, work: Path) -> list[TrainRequest]:
@@ -116,13 +133,24 @@ def start(todo: Sequence[TrainRequest], slots: int | None, poll: Callable[[], No
     if count > 1:
         for request in todo:  # before minutes of starting workers that would each say the same
             refuse(request.train.batch_size, build(request.model, request.seed), count)
-        for request in todo:
-            launch.train_group(train_run, request.dump(), count, request.folder, on_poll=poll)
+        failed = [line for request in todo if (line := train_together(request, count, poll))]
+        if failed:
+            raise RunError(f"{failed[0]} ({len(failed) - 1} more failed); what finished is kept")
         return
     cpus = max(request.train.threads for request in todo)
     items = [request.dump() for request in todo]
     logs = todo[0].work / "logs"
     launch.values(launch.map_tasks(train_run, items, cpus=cpus, slots=slots, on_poll=poll, logs=logs))
+
+
+def train_together(request: TrainRequest, count: int, poll: Callable[[], None]) -> str:
+    """Trains one run on several workers; returns the line of its failure, so that others go on."""
+    cpus = request.train.threads
+    try:
+        launch.train_group(train_run, request.dump(), count, request.folder, cpus=cpus, on_poll=poll)
+    except RunError as error:
+        return str(error)
+    return ""
 
 
 def workers() -> int:
@@ -158,6 +186,9 @@ def export(asked: Sequence[TrainRequest], out: Path) -> None:
             target = out / f"seed-{request.seed}" / name
             with files.replace(target) as beside:
                 shutil.copyfile(request.folder / name, beside)
+        record = out / f"seed-{request.seed}" / "record.json"
+        # the run may have been trained under another arm's name
+        files.write_json(record, files.read_json(record) | {"arm": request.arm})
 
 
 def run(asked: Sequence[TrainRequest], study: str, root: Path, out: Path) -> None:

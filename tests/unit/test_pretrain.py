@@ -47,6 +47,7 @@ class Launched:
                 request = TrainRequest.model_validate(item)
                 for name in pretrain.EXPORTED:
                     (request.folder / name).write_text(f"{name} of {item['key']}")
+                files.write_json(request.folder / "record.json", {"arm": request.arm})
         options["on_poll"]()
         return [item["key"] for item in items]
 
@@ -67,6 +68,8 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Launched]:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     files.write_json(tmp_path / "data" / "shards" / "manifest.json", {"samples": 3})
+    listed = {"shape": {"val": {"digest": "first"}}}
+    files.write_json(tmp_path / "data" / "benchmarks" / "manifest.json", {"benchmarks": listed})
     return tmp_path / "data"
 
 
@@ -123,6 +126,31 @@ def test_exactly_the_runs_asked_for_are_exported(data: Path, tmp_path: Path) -> 
     names = sorted(pretrain.EXPORTED)
     assert found == [f"seed-{seed}/{name}" for seed in (0, 1) for name in names]
     assert (tmp_path / "out" / "seed-1" / "metrics.jsonl").read_text() == "metrics.jsonl of ranked/seed-1"
+
+
+def test_a_renamed_arm_adopts_its_runs_under_its_new_name(
+    data: Path, tmp_path: Path, launched: Launched
+) -> None:
+    pretrain.train(requests(data), Tracked())
+    trained = len(launched.keys)
+    renamed = requests(data, name="renamed")
+    pretrain.train(renamed, Tracked())
+    pretrain.export(renamed, tmp_path / "out")
+    assert len(launched.keys) == trained
+    assert files.read_json(tmp_path / "out" / "seed-0" / "record.json")["arm"] == "renamed"
+
+
+def test_another_validation_set_is_another_run(data: Path) -> None:
+    before = requests(data)[0].content_digest
+    listed = {"shape": {"val": {"digest": "second"}}}
+    files.write_json(data / "benchmarks" / "manifest.json", {"benchmarks": listed})
+    assert requests(data)[0].content_digest != before
+
+
+def test_a_benchmark_to_validate_on_that_was_not_made_is_named(data: Path) -> None:
+    files.write_json(data / "benchmarks" / "manifest.json", {"benchmarks": {}})
+    with pytest.raises(DataError, match=r"manifest.json lacks shape; make the benchmarks"):
+        requests(data)
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", ""])

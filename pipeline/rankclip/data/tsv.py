@@ -25,6 +25,11 @@ class TsvSpec(Spec):
             raise InputError(f"source.path {self.path} is not a file; give the list of captions and URLs")
         return self.path
 
+    @property
+    def images_digest(self) -> str:
+        """Empty: what lies behind a stranger's URL may change, and only a new crawl would tell."""
+        return ""
+
     @contextmanager
     def serve(self) -> Iterator[dict[str, tuple[str, int]]]:
         """No host needs an answer from here."""

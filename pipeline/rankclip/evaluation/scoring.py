@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import NonNegativeInt
 
@@ -13,6 +13,9 @@ from rankclip.data.benchmarks.content import SPLITS
 from rankclip.errors import DataError
 from rankclip.evaluation.spec import EvaluationSpec
 from rankclip.spec import Spec, digest
+
+if TYPE_CHECKING:
+    from rankclip.evaluation.scores import Scores
 
 CODE = (
     "data/benchmarks/benchmark.py",
@@ -63,6 +66,9 @@ class ScoreRequest(Spec):
     benchmarks_digest: str
     """sha256 of their manifest."""
 
+    code: str
+    """Digest of the driver's sources in `CODE`."""
+
     evaluation: EvaluationSpec
     """What is measured."""
 
@@ -72,8 +78,7 @@ class ScoreRequest(Spec):
     @property
     def content_digest(self) -> str:
         """Digest of all that the scores depend on, our code included, but not of where things lie."""
-        science = self.model_dump(mode="json", exclude={"run", "benchmarks", "work"})
-        return digest([science, files.code_digest(CODE)])
+        return digest(self.model_dump(mode="json", exclude={"run", "benchmarks", "work"}))
 
     @property
     def folder(self) -> Path:
@@ -118,6 +123,7 @@ def request(run: Path, evaluation: EvaluationSpec, benchmarks: Path, work: Path)
         config_digest=digest(config),
         benchmarks=benchmarks.absolute(),
         benchmarks_digest=files.sha256(manifest),
+        code=files.code_digest(CODE),
         evaluation=evaluation,
         work=work.absolute(),
     )
@@ -148,13 +154,32 @@ def _score(asked: ScoreRequest) -> None:
     from rankclip.evaluation.scores import Scores
     from rankclip.models.open_clip import load_encoder
 
+    files.require_code(asked.key, asked.code, CODE)
     encoder = load_encoder(asked.run)
     scores = Scores()
     for split in SPLITS:
         scores += suite.evaluate(encoder, asked.benchmarks, asked.evaluation.names, split)
+    _require_listed(asked, scores)
     identity = results.RunIdentity(
         asked.arm, asked.seed, asked.step, asked.checkpoint_digest, asked.config_digest
     )
     results.write_scores(asked.folder, identity, scores)
     inputs = {"checkpoint": asked.checkpoint_digest, "benchmarks": asked.benchmarks_digest}
     files.write_record(asked.folder, asked.evaluation.dump(), inputs, {"results": len(scores.rows)})
+
+
+def _require_listed(asked: ScoreRequest, scores: Scores) -> None:
+    """Refuses scores on other images than the manifest lists: the sets lie beside it, untracked.
+
+    Raises:
+        DataError: a set is not the one of the manifest.
+    """
+    listed = files.read_json(asked.benchmarks / "manifest.json")["benchmarks"]
+    for row in scores.rows:
+        expected = listed[row.benchmark][row.split]["digest"]
+        if row.data_digest != expected:
+            folder = asked.benchmarks / f"wds_{row.benchmark}" / row.split
+            raise DataError(
+                f"{folder} ({row.data_digest}) is not what the manifest lists ({expected}); make it again "
+                "with `dvc repro -f -s benchmarks`"
+            )

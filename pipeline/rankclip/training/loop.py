@@ -9,17 +9,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from rankclip import distributed
+from rankclip import distributed, files
+from rankclip.data.benchmarks.benchmark import BenchmarkSplit
 from rankclip.data.benchmarks.benchmark_folder import read_split
 from rankclip.data.loading.order import Batch, batches, steps_per_epoch
-from rankclip.errors import InputError
+from rankclip.errors import DataError, InputError
 from rankclip.evaluation.suite import validation_top1
 from rankclip.models.open_clip import Encoder, ImageTextModel, build
 from rankclip.training import checkpoint as checkpoints
 from rankclip.training.checkpoint import Checkpoint
 from rankclip.training.feed import Feed
 from rankclip.training.optim import build_optimizer, learning_rate
-from rankclip.training.request import TrainRequest
+from rankclip.training.request import CODE, TrainRequest
 from rankclip.training.step import clamp_alpha, finite, shuffle_of, train_step
 
 Report = dict[str, Any]
@@ -36,6 +37,7 @@ class Training:
     """
 
     def __init__(self, request: TrainRequest) -> None:
+        files.require_code(request.key, request.code, CODE)
         torch.set_num_threads(request.train.threads)
         torch.manual_seed(request.seed)
         self.request, self.spec = request, request.train
@@ -44,7 +46,7 @@ class Training:
         self.feed = Feed(request.shards, request.model, self.spec, self.model.image_size, request.seed)
         steps_per_epoch(len(self.feed), self.spec.batch_size)
         self.optimizer = build_optimizer(self.model, self.spec)
-        self.sets = [read_split(request.benchmarks / f"wds_{name}", "val") for name in self.spec.validation]
+        self.sets = [validation_set(request, name) for name in self.spec.validation]
         self.step, self.elapsed_s, self.metrics_bytes = 0, 0.0, 0
         self.resume()
 
@@ -53,8 +55,14 @@ class Training:
         saved = checkpoints.load(self.request.folder)
         if saved is None:
             return
-        self.model.load_state_dict(saved.model)
-        self.optimizer.load_state_dict(saved.optimizer)
+        try:
+            self.model.load_state_dict(saved.model)
+            self.optimizer.load_state_dict(saved.optimizer)
+        except (RuntimeError, ValueError) as error:
+            raise DataError(
+                f"{self.request.folder / checkpoints.NAME} is a checkpoint of another model than "
+                f"{self.request.model.name} ({files.one_line(error)}); delete it to train from the start"
+            ) from error
         torch.set_rng_state(saved.random)
         self.step, self.elapsed_s, self.metrics_bytes = saved.step, saved.elapsed_s, saved.metrics_bytes
 
@@ -129,6 +137,21 @@ class Training:
         scores = validation_top1(Encoder(self.model, self.request.model), self.sets)
         self.model.train()
         return scores
+
+
+def validation_set(request: TrainRequest, name: str) -> BenchmarkSplit:
+    """The validation split of a benchmark.
+
+    Raises:
+        DataError: it is missing, damaged, or not the one that the driver's manifest lists.
+    """
+    split = read_split(request.benchmarks / f"wds_{name}", "val")
+    if split.digest != request.validation[name]:
+        raise DataError(
+            f"{request.benchmarks / f'wds_{name}'} ({split.digest}) is not what its manifest lists "
+            f"({request.validation[name]}); make it again with `dvc repro -f -s benchmarks`"
+        )
+    return split
 
 
 def refuse(batch_size: int, model: ImageTextModel, workers: int | None = None) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from pydantic import NonNegativeInt
 
-from rankclip import files
 from rankclip.models.spec import ModelSpec
 from rankclip.objectives import Objective
 from rankclip.spec import Spec, digest
@@ -65,6 +64,12 @@ class TrainRequest(Spec):
     benchmarks: Path
     """Folder of benchmarks, of which only validation splits are read."""
 
+    validation: dict[str, str]
+    """Digest of the validation split of each benchmark that is followed."""
+
+    code: str
+    """Digest of the driver's sources in `CODE`."""
+
     work: Path
     """Folder under which runs lie, each under its digest."""
 
@@ -75,8 +80,8 @@ class TrainRequest(Spec):
 
     @property
     def content_digest(self) -> str:
-        """Digest of all that the weights depend on, our code included, but not the arm's name or a place."""
-        return digest([self.config, self.seed, self.shards_digest, files.code_digest(CODE)])
+        """Digest of all that weights and curve depend on, our code included, but no name and no place."""
+        return digest([self.config, self.seed, self.shards_digest, self.validation, self.code])
 
     @property
     def folder(self) -> Path:

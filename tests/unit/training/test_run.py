@@ -242,3 +242,26 @@ def test_a_resumed_run_has_the_random_numbers_of_its_checkpoint(tiny_data: Path,
     expected = torch.rand(3)
     Training(request)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_worker_with_other_code_than_the_driver_refuses(tiny_data: Path, tmp_path: Path) -> None:
+    asked = tiny.request(tiny_data, tmp_path).model_copy(update={"code": "other"})
+    with pytest.raises(RunError, match=r"arm/seed-4: the code here .* is not the driver's \(other\)"):
+        Training(asked)
+
+
+def test_a_validation_set_that_is_not_the_listed_one_is_refused(tiny_data: Path, tmp_path: Path) -> None:
+    asked = tiny.request(tiny_data, tmp_path).model_copy(update={"validation": {"shape": "other"}})
+    with pytest.raises(DataError, match=r"wds_shape .* is not what its manifest lists \(other\)"):
+        Training(asked)
+
+
+def test_a_checkpoint_of_another_model_is_one_clear_error(tiny_data: Path, tmp_path: Path) -> None:
+    asked = tiny.request(tiny_data, tmp_path)
+    other = Training(tiny.request(tiny_data, tmp_path / "other", model=ModelSpec(name="shapes-vit")))
+    asked.folder.mkdir(parents=True)
+    other.request.folder.mkdir(parents=True)
+    other.save(0)
+    (other.request.folder / checkpoint.NAME).rename(asked.folder / checkpoint.NAME)
+    with pytest.raises(DataError, match=r"is a checkpoint of another model than shapes-rn .*delete it"):
+        Training(asked)

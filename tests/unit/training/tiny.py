@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rankclip import files, pretrain
 from rankclip.data.benchmarks import benchmark_folder
 from rankclip.data.curation import curate
 from rankclip.data.curation.spec import CurateSpec
@@ -12,7 +13,7 @@ from rankclip.data.sharding import shards
 from rankclip.data.sharding.spec import ShardSpec
 from rankclip.models.spec import ModelSpec
 from rankclip.objectives import Objective
-from rankclip.training.request import TrainRequest
+from rankclip.training.request import CODE, TrainRequest
 from rankclip.training.spec import TrainSpec
 from tests.unit.data.crawled import Row, encoded, lay_out, picture
 
@@ -50,6 +51,8 @@ def write(folder: Path, captions: bool = True) -> Path:
     ]
     benchmark_folder.write_split(shape, "val", samples)
     benchmark_folder.write_classes(shape, ["circle", "square"], ["a {c}"])
+    listed = {"shape": {"val": {"digest": benchmark_folder.read_split(shape, "val").digest}}}
+    files.write_json(data / "benchmarks" / "manifest.json", {"benchmarks": listed})
     return data
 
 
@@ -59,4 +62,5 @@ def request(data: Path, work: Path, **changes: Any) -> TrainRequest:
         key="arm/seed-4", arm="arm", seed=changes.pop("seed", 4), model=changes.pop("model", MODEL),
         objective=OBJECTIVE, train=TrainSpec.model_validate({**TRAIN.dump(), **changes}),
         shards=data / "shards", shards_digest="0", benchmarks=data / "benchmarks", work=work,
+        validation=pretrain.validation_digests(data / "benchmarks", ("shape",)), code=files.code_digest(CODE),
     )  # fmt: skip

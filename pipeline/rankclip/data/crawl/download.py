@@ -31,6 +31,11 @@ from rankclip.spec import digest
 class Source(Protocol):
     """Whatever knows where its images are served."""
 
+    @property
+    def images_digest(self) -> str:
+        """Changes when the same URLs would give other images; empty where nobody can tell."""
+        ...
+
     def serve(self) -> AbstractContextManager[Mapping[str, tuple[str, int]]]:
         """Hosts that stand for an (address, port) of our own for as long as the context lasts."""
         ...
@@ -39,20 +44,22 @@ class Source(Protocol):
 def run(spec: DownloadSpec, source: Source, urls: Path, work: Path, out: Path) -> None:
     """Fetch every row of `urls`; the tars, `status.parquet` and `record.json` end up in `out`.
 
-    Finished work shards are kept under `work`, in a folder named after the spec and the URL table, and are
-    not fetched again by a later call.
+    Finished work shards are kept under `work`, in a folder named after the spec, the URL table and what the
+    source knows of its images, and are not fetched again by a later call; nor after an edit of this code,
+    which must not cost a week of crawling.
 
     Raises:
         RunError: see `coordinate.fetch`; or another process works in the folder.
     """
     table = files.sha256(urls)
-    folder = work.absolute() / f"download-{digest({'download': spec.dump(), 'urls': table})}"
+    inputs = {"urls": table, "images": source.images_digest}
+    folder = work.absolute() / f"download-{digest({'download': spec.dump(), **inputs})}"
     with lifecycle.lock(folder):
         if coordinate.unfinished(spec, urls, folder):
             with source.serve() as hosts:
                 coordinate.fetch(partial(ShardJob, spec, dict(hosts), folder), spec, urls, folder)
         counts = coordinate.export(spec, urls, folder, out)
-    files.write_record(out, spec.dump(), {"urls": table}, {str(r): n for r, n in sorted(counts.items())})
+    files.write_record(out, spec.dump(), inputs, {str(r): n for r, n in sorted(counts.items())})
 
 
 class ShardJob:

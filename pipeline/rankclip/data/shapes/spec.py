@@ -9,8 +9,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeInt, model_validator
 
+from rankclip import files
 from rankclip.data.shapes.trouble import TroubleSpec
-from rankclip.spec import Spec
+from rankclip.spec import Spec, digest
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -101,6 +102,11 @@ class ShapesSpec(Spec):
         from rankclip.data.shapes.source import write_source
 
         return write_source(self, folder)
+
+    @property
+    def images_digest(self) -> str:
+        """Digest of all that the images follow from, the drawing code included."""
+        return digest([self.dump(), files.code_digest(("data/shapes",))])
 
     @contextmanager
     def serve(self) -> Iterator[dict[str, tuple[str, int]]]:

@@ -27,6 +27,9 @@ from rankclip.data.sharding.spec import ShardSpec
 from rankclip.errors import DataError
 from rankclip.spec import digest
 
+CODE = ("data/sharding", "data/curation/crawl_tar.py", "data/images.py", "data/tars.py")
+"""Sources, below the package, that the bytes of a shard depend on."""
+
 LEDGER_REMEDY = "make it again with `dvc repro -f -s curate`"
 
 
@@ -47,7 +50,8 @@ def run(spec: ShardSpec, data: Path, work: Path) -> None:
     captions = data / "source" / "captions.parquet"
     slots = caption_columns.load(captions, accepted["url"], accepted["caption"])
     inputs = {source.name: files.sha256(source) for source in (path, captions) if source.exists()}
-    key = digest({"shard": spec.dump(), "ledger": inputs[path.name], "pillow": PIL.__version__})
+    code = files.code_digest(CODE)
+    key = digest({"shard": spec.dump(), "ledger": inputs[path.name], "pillow": PIL.__version__, "code": code})
     with lifecycle.lock(work / key):
         names = _pack_all(spec, data / "crawl", work / key, accepted)
         _export(work / key, names, slots, data / "shards")

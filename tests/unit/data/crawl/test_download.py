@@ -57,6 +57,8 @@ class Site:
                 worker.kill()
         return self.kinds[index]
 
+    images_digest = "drawn"
+
     @contextmanager
     def serve(self) -> Iterator[dict[str, tuple[str, int]]]:
         listening = server.build(self, slow_s=3.0)
