@@ -7,11 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
 from rankclip import cli, composition, config
+from rankclip.models.spec import ModelName
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
@@ -51,6 +53,10 @@ def test_every_study_composes_and_is_named_as_its_file(study: str) -> None:
 @pytest.mark.parametrize("model", composition.names("model", CONF))
 def test_every_model_of_conf_can_be_chosen(model: str) -> None:
     assert composition.compose("shapes-smoke", [f"model={model}"], CONF).model.name == model
+
+
+def test_every_model_that_there_is_can_be_chosen_by_its_name() -> None:
+    assert set(composition.names("model", CONF)) == set(get_args(ModelName))
 
 
 @pytest.mark.parametrize("objective", composition.names("objective", CONF))
@@ -180,6 +186,52 @@ WRONG = {
         "shapes-smoke",
         ["train.validation=[shapes]"],
         ["train.validation names shapes", "composition"],
+    ),
+    "a validation on what has no classes": (
+        "shapes-smoke",
+        ["train.validation=[shape, retrieval]"],
+        ["train.validation names retrieval", "no classification benchmark", "composition"],
+    ),
+    "a validation of one arm on what is not measured": (
+        "shapes-smoke",
+        ["arms.clip.overrides={train.validation: [shapes]}"],
+        ["arms.clip.overrides", "train.validation names shapes", "composition"],
+    ),
+    "an override below a value": (
+        "shapes-smoke",
+        ["arms.clip.overrides.train.lr.peak=1"],
+        ["study shapes-smoke: arms.clip.overrides: train.lr.peak", "lr is a value"],
+    ),
+    "a role of no arm": (
+        "shapes-smoke",
+        ["report.control=shuffled"],
+        ["report.control = 'shuffled' is no arm", "clip, rankclip, rankclip_shuffled"],
+    ),
+    "an arm in two roles": (
+        "shapes-smoke",
+        ["report.baseline=rankclip"],
+        ["baseline, treatment and control must differ"],
+    ),
+    "a headline of no metric": (
+        "shapes-smoke",
+        ["report.headline_metric=top7"],
+        ["report.headline_metric = 'top7'", "'top1'", "'mean_per_class'"],
+    ),
+    "a headline of no protocol": (
+        "shapes-smoke",
+        ["report.headline_protocol=linear_probe"],
+        ["report.headline_protocol = 'linear_probe'", "'zero_shot'"],
+    ),
+    "a list that is not there": (
+        "shapes-smoke",
+        ["data=tsv", "source.path=nowhere.tsv"],
+        ["source.path nowhere.tsv is not a file"],
+    ),
+    "a list without a path": ("shapes-smoke", ["data=tsv"], ["source.path is missing"]),
+    "a digest that is none": (
+        "shapes-smoke",
+        ["data=tsv", "source.path=nowhere.tsv", "source.sha256=abc"],
+        ["source.sha256 = 'abc'"],
     ),
     "the same benchmark twice": (
         "shapes-smoke",

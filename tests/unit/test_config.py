@@ -52,6 +52,63 @@ def test_an_override_that_breaks_a_rule_between_values_is_told(values: dict[str,
         config.validate(wrong, "here")
 
 
+def test_an_override_below_a_value_keeps_the_name_of_its_arm(values: dict[str, Any]) -> None:
+    wrong = changed(values, "arms.clip.overrides", {"train.lr.peak": 1})
+    with pytest.raises(
+        InputError, match=r"^here: arms\.clip\.overrides: train\.lr\.peak is unknown: lr is a value"
+    ):
+        config.validate(wrong, "here")
+
+
+@pytest.mark.parametrize(
+    ("named", "told"),
+    [
+        ("shapes", "train.validation names shapes, which is no classification benchmark of"),
+        ("retrieval", "train.validation names retrieval, which is no classification benchmark of"),
+    ],
+)
+def test_a_validation_of_any_arm_is_on_a_classification_benchmark_of_the_study(
+    values: dict[str, Any], named: str, told: str
+) -> None:
+    own = changed(values, "arms.clip.overrides", {"train.validation": ["shape", named]})
+    with pytest.raises(InputError, match=f"^here: arms.clip.overrides: {told}"):
+        config.validate(own, "here")
+    with pytest.raises(InputError, match=f"^here: {told} .*; it has shape, .*, digits$"):
+        config.validate(changed(values, "train.validation", ["shape", named]), "here")
+
+
+@pytest.mark.parametrize(
+    ("roles", "told"),
+    [
+        ({"baseline": "nope"}, r"report\.baseline = 'nope' is no arm; choose one of clip, rankclip, rank"),
+        ({"treatment": "nope"}, r"report\.treatment = 'nope' is no arm"),
+        ({"control": "nope"}, r"report\.control = 'nope' is no arm; choose .*, or null for none"),
+        ({"treatment": None, "control": None}, r"report\.treatment is missing; choose one of"),
+        ({"treatment": None}, r"report\.treatment is missing; choose one of"),
+        (
+            {"baseline": "rankclip"},
+            r"report: baseline, treatment and control must differ, got rankclip, rankc",
+        ),
+        (
+            {"control": "clip"},
+            r"report: baseline, treatment and control must differ, got clip, rankclip, clip",
+        ),
+    ],
+)
+def test_a_role_is_an_arm_of_the_study_and_no_arm_has_two(
+    values: dict[str, Any], roles: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(InputError, match=f"^here: {told}"):
+        config.validate(changed(values, "report", values["report"] | roles), "here")
+
+
+def test_a_study_may_do_without_a_control_and_with_one_arm_alone(values: dict[str, Any]) -> None:
+    without = changed(values, "report", {"baseline": "clip", "treatment": "rankclip"})
+    assert config.validate(without, "here").report.control is None
+    alone = changed(changed(values, "report", {"baseline": "clip"}), "arms", {"clip": values["arms"]["clip"]})
+    assert config.validate(alone, "here").report.treatment is None
+
+
 def test_a_complaint_says_how_many_more_there_are(values: dict[str, Any]) -> None:
     wrong = changed(changed(values, "study.claims", "x"), "curate.min_side", 0)
     with pytest.raises(InputError) as raised:
@@ -85,6 +142,12 @@ def test_a_long_value_is_cut() -> None:
         ("a={x: 1e-3}", "a", {"x": 0.001}),
         ("study.name=1e3x", "study.name", "1e3x"),
         ("study.name=e3", "study.name", "e3"),
+        ("x='12'", "x", "12"),
+        ('x="1e-3"', "x", "1e-3"),
+        ("x=['12', 12, +1.5E2, -.5e1]", "x", ["12", 12, 150.0, -5.0]),
+        ("x=12", "x", 12),
+        ("x=-1.5", "x", -1.5),
+        ("x=1.2.3", "x", "1.2.3"),
         ("a=b=c", "a", "b=c"),
         ("a=", "a", None),
         ("a=true", "a", True),

@@ -10,7 +10,7 @@ import pytest
 
 from rankclip import files
 from rankclip.data.benchmarks import write
-from rankclip.errors import DataError
+from rankclip.errors import DataError, RunError
 from rankclip.evaluation import results, scoring
 from rankclip.evaluation.reference import NoiseEncoder
 from rankclip.evaluation.scoring import ScoreRequest
@@ -137,3 +137,20 @@ def test_benchmarks_that_were_not_made_are_named(make: Make) -> None:
     )
     with pytest.raises(DataError, match=r"manifest\.json lacks shape; make the benchmarks"):
         scoring.request(asked.run, more, asked.benchmarks, asked.work)
+
+
+def test_a_benchmark_that_its_manifest_does_not_list_is_not_scored(make: Make, loads: list[Path]) -> None:
+    asked = make()
+    manifest = asked.benchmarks / "manifest.json"
+    listed = files.read_json(manifest)
+    listed["benchmarks"]["digits"]["test"]["digest"] = "another"
+    files.write_json(manifest, listed)
+    with pytest.raises(DataError, match=r"wds_digits/test .* is not what the manifest lists \(another\)"):
+        scoring.score_run(asked.dump())
+    assert not asked.finished
+
+
+def test_a_worker_with_other_code_than_the_driver_refuses_to_score(make: Make, loads: list[Path]) -> None:
+    asked = make().model_copy(update={"code": "other"})
+    with pytest.raises(RunError, match=r"is not the driver's \(other\)"):
+        scoring.score_run(asked.dump())

@@ -85,8 +85,8 @@ def test_predictions_that_do_not_give_the_scores_are_refused(study):
 
 
 def test_no_benchmark_with_the_headline_metric_names_the_known_ones(study):
-    study.spec = ReportSpec(headline_metric="top7")
-    fails(study, "no benchmark reports top7 .*only .*mean_per_class, .*top1")
+    study.spec = ReportSpec(baseline="clip", headline_metric="top5")
+    fails(study, "no benchmark reports top5 .*only .*mean_per_class, .*top1")
 
 
 def test_a_missing_run_is_named(study):
@@ -125,11 +125,6 @@ def test_a_sample_that_the_ledger_does_not_accept_stops_the_report(study):
     fails(study, "holds 7 samples but .* accepts 6")
 
 
-def test_one_arm_in_two_roles_is_refused(study):
-    study.spec = ReportSpec(baseline="rankclip")
-    fails(study, "baseline, treatment and control must differ, got rankclip, rankclip", InputError)
-
-
 @pytest.mark.parametrize(
     ("arms", "seeds", "words"),
     [
@@ -145,8 +140,18 @@ def test_a_study_without_arms_or_seeds_or_with_doubles_is_refused(arms, seeds, w
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"level": 95.0}, {"baseline": ""}, {"contact_images": -1}, {"colour": "red"}]
+    "wrong",
+    [
+        {"level": 95.0},
+        {"baseline": ""},
+        {"contact_images": -1},
+        {"colour": "red"},
+        {"headline_metric": "loss"},
+        {"headline_protocol": "five_captions"},
+        {"treatment": "clip"},
+        {"treatment": "rankclip", "control": "rankclip"},
+    ],
 )
 def test_the_spec_refuses_what_has_no_meaning(wrong):
     with pytest.raises(ValidationError):
-        ReportSpec(**wrong)
+        ReportSpec(**{"baseline": "clip", **wrong})
