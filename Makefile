@@ -1,7 +1,7 @@
 # Every target works alone on a machine with Python 3.11 or newer, make and git: .venv is made when missing.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: repro test check format ui lock bench-faults clean-venv
+.PHONY: repro test check format ui lock bench-faults
 
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -42,5 +42,5 @@ $(READY): requirements.lock pyproject.toml
 	test -x $(VENV)/bin/python || python3 -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet uv==0.13.9
 	uv pip install --quiet --python $(VENV)/bin/python -r requirements.lock
-	uv pip install --quiet --python $(VENV)/bin/python --no-deps --editable .
+	uv pip install --quiet --python $(VENV)/bin/python --no-deps --no-build-isolation --editable .
 	touch $@

@@ -11,6 +11,7 @@ import yaml
 
 from rankclip import config, files
 from rankclip.config import Study
+from rankclip.data import tsv
 from rankclip.errors import InputError
 
 CONF = Path("conf")
@@ -42,6 +43,8 @@ def compose(study: str, changes: Sequence[str] = (), conf: Path = CONF) -> Study
     values = hydra_values("config", chosen, conf)
     for key, value in set_after.items():
         config.assign(values, path_of(key), value)
+    if "source" in values:
+        values["source"] = with_digest(values["source"])
     return config.validate(values, f"study {study}")
 
 
@@ -69,8 +72,8 @@ def parse(change: str) -> tuple[str, Any]:
     if not found or not key:
         raise InputError(f"{change!r} is not key=value, for example train.steps=200")
     try:
-        return key, number(yaml.safe_load(text))
-    except yaml.YAMLError:
+        return key, value_of(text)
+    except (yaml.YAMLError, ValueError):  # a date of a thirteenth month is the latter
         raise InputError(f"the value of {change!r} is not YAML; quote it") from None
 
 
@@ -82,18 +85,36 @@ def path_of(key: str) -> list[str]:
     return parts
 
 
-def number(value: Any) -> Any:
-    """YAML 1.1 takes 1e-3 for text; people mean the number."""
-    if isinstance(value, dict):
-        return {key: number(below) for key, below in value.items()}
-    if isinstance(value, list):
-        return [number(below) for below in value]
-    if isinstance(value, str):
-        try:
-            return float(value) if value.strip()[:1] in "0123456789.-+" else value
-        except ValueError:
-            return value
-    return value
+class Yaml(yaml.SafeLoader):
+    """YAML 1.1, which takes 1e-3 for text, with the numbers that people mean; what is quoted stays text."""
+
+
+Yaml.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
+def value_of(text: str) -> Any:
+    """The value that a text is in YAML."""
+    loader = Yaml(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
+def with_digest(source: object) -> object:
+    """A source section whose list, the user's own, is known by what it holds.
+
+    Raises:
+        InputError: there is no such list.
+    """
+    if not isinstance(source, dict) or source.get("name") != "tsv" or source.get("sha256") is not None:
+        return source
+    path = source.get("path")
+    return {**source, "sha256": tsv.digest_of(Path(path))} if isinstance(path, str) else source
 
 
 def hydra_values(name: str, chosen: list[str], conf: Path) -> dict[str, Any]:

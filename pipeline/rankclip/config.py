@@ -97,25 +97,46 @@ class Study(Spec):
     def _arms_are_different_runs(self) -> Self:
         seen: dict[str, str] = {}
         for name, arm in self.arms.items():
-            try:
-                recipe = arm.recipe(self.model, self.train)
-            except ValidationError as error:
-                raise ValueError(f"arms.{name}.overrides: {complaints.first(error, Recipe)}") from None
-            run = repr((arm.objective.terms, recipe))
+            run = repr((arm.objective.terms, self._recipe(name)))
             if run in seen:
                 raise ValueError(f"arms.{name} and arms.{seen[run]} are the same run; remove one")
             seen[run] = name
         return self
 
     @model_validator(mode="after")
-    def _validates_on_what_it_has(self) -> Self:
-        missing = sorted(set(self.train.validation) - set(self.evaluation.names))
-        if missing:
-            raise ValueError(
-                f"train.validation names {', '.join(missing)}, which evaluation.benchmarks lacks; "
-                f"it has {', '.join(self.evaluation.names)}"
-            )
+    def _validates_on_what_has_classes(self) -> Self:
+        listed = self.evaluation.benchmarks
+        known = [each.name for each in listed if getattr(each, "task", "classification") == "classification"]
+        recipes = {f"arms.{name}.overrides: ": self._recipe(name).train for name in self.arms}
+        for place, train in {"": self.train, **recipes}.items():
+            wrong = [name for name in train.validation if name not in known]
+            if wrong:
+                raise ValueError(
+                    f"{place}train.validation names {', '.join(wrong)}, which is no classification benchmark "
+                    f"of evaluation.benchmarks; it has {', '.join(known) or 'none'}"
+                )
         return self
+
+    @model_validator(mode="after")
+    def _roles_are_arms(self) -> Self:
+        choices, alone = f"choose one of {', '.join(self.arms)}", len(self.arms) == 1
+        for role, name in self.report.model_dump(include={"baseline", "treatment", "control"}).items():
+            if name is not None and name not in self.arms:
+                none = ", or null for none" if role == "control" or (role == "treatment" and alone) else ""
+                raise ValueError(f"report.{role} = {name!r} is no arm; {choices}{none}")
+        if self.report.treatment is None and not alone:
+            raise ValueError(f"report.treatment is missing; {choices}, which the headline will be about")
+        return self
+
+    def _recipe(self, name: str) -> Recipe:
+        """An arm's recipe; what is wrong with it is said with the arm's name."""
+        try:
+            return self.arms[name].recipe(self.model, self.train)
+        except ValidationError as error:
+            wrong = complaints.first(error, Recipe)
+        except InputError as error:
+            wrong = str(error)
+        raise ValueError(f"arms.{name}.overrides: {wrong}")
 
 
 def assign(values: dict[str, Any], path: Sequence[str], value: Any) -> None:

@@ -10,6 +10,12 @@ Every message is one line: what was wrong, the value, and the remedy.
 
 from __future__ import annotations
 
+import errno
+import os
+from pathlib import Path
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 class RankclipError(Exception):
     """Base of all errors raised on purpose."""
@@ -29,3 +35,18 @@ class DataError(RankclipError):
 
 class RunError(RankclipError):
     """A run could not go on."""
+
+
+def disk_full(error: BaseException) -> str:
+    """One line with path and remedy for an error that says that the disk is full; empty for any other.
+
+    Libraries not written in Python raise errors of their own, which only quote the system.
+    """
+    quoted = any(os.strerror(number) in str(error) for number in FULL)
+    if getattr(error, "errno", None) not in FULL and not quoted:
+        return ""
+    where = getattr(error, "filename", None) or f"a file of {Path.cwd()}"
+    return (
+        f"the disk is full, or the quota used up: {where} could not be written; free some space and run the "
+        "command again, what is finished is kept"
+    )

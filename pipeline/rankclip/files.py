@@ -6,20 +6,22 @@ none, never a part.
 
 from __future__ import annotations
 
+import errno
 import functools
+import glob
 import hashlib
 import json
 import os
-import platform
 import shutil
-import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from importlib import metadata
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rankclip.errors import DataError, RunError
+import psutil
+
+from rankclip import versions
+from rankclip.errors import DataError, RunError, disk_full
 from rankclip.spec import digest
 
 if TYPE_CHECKING:
@@ -27,36 +29,48 @@ if TYPE_CHECKING:
     from pyarrow import parquet
 
 REMEDY = "make it again with `dvc repro`"
-RECORDED_PACKAGES = (
-    "rankclip",
-    "img2dataset",
-    "numpy",
-    "open_clip_torch",
-    "pillow",
-    "pyarrow",
-    "ray",
-    "torch",
-)
 
 
 @contextmanager
 def replace(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well and else vanishes.
 
-    The parent folder is made when missing; data reach the disk before the name does.
+    The parent folder is made when missing; data reach the disk before the name does. What killed writers of
+    `path` left behind is deleted.
+
+    Raises:
+        OSError: with the path as its file name, when the disk is full, in whichever way a library says so.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        _flush(temporary)
+        flush(temporary)
         temporary.replace(path)
-        _flush(path.parent)
+        flush(path.parent)
+    except Exception as error:
+        if disk_full(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _flush(path: Path) -> None:
+def _sweep(path: Path) -> None:
+    """Deletes temporary files of `path` whose process is gone.
+
+    One of our own number is an earlier process's, since numbers come again; it may be a hard link to another
+    file, which must not be written to. The folder's lock keeps machines from writing one path at once.
+    """
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        number = left.name.removeprefix(f".{path.name}.").removesuffix(".tmp")
+        if number.isdecimal() and (int(number) == os.getpid() or not psutil.pid_exists(int(number))):
+            left.unlink(missing_ok=True)
+
+
+def flush(path: Path) -> None:
+    """Returns when what was written to a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)  # unlike `open`, works for folders too
     try:
         os.fsync(descriptor)
@@ -151,7 +165,10 @@ def write_record(
     counts: Mapping[str, int],
     **facts: str | int,
 ) -> None:
-    """Write `folder/record.json`: what the folder was made from; its presence says it is complete.
+    """Write `folder/record.json`: what the folder was made from.
+
+    In a folder below `work/`, which nobody else empties, its presence says that the folder is complete. DVC
+    may delete the outputs beside it and leave it, so elsewhere it only tells of what was made last.
 
     Args:
         folder: the finished folder; call this last.
@@ -166,8 +183,8 @@ def write_record(
         "config": dict(config),
         "inputs": dict(inputs),
         "counts": dict(counts),
-        **_code(),
-        "versions": {"python": platform.python_version(), **_versions()},
+        **versions.code(),
+        "versions": versions.installed(),
     }
     write_json(folder / "record.json", record)
 
@@ -184,29 +201,6 @@ def link_or_copy(source: Path, target: Path) -> None:
 def one_line(error: BaseException) -> str:
     """An exception's text without line breaks, at most 200 characters; its class where it has no text."""
     return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in RECORDED_PACKAGES:
-        with suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
-
-
-def _code() -> dict[str, str | bool]:
-    commit = _git("rev-parse", "HEAD")
-    # only code and parameters count: dvc.lock changes during every run
-    changed = _git("status", "--porcelain", "--", ":/pipeline", ":/stages", ":/params.yaml")
-    return {"git_commit": commit or "unknown", "git_dirty": bool(changed)}
-
-
-def _git(*arguments: str) -> str:
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False, timeout=30)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 @functools.cache

@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 import psutil
 import typer
 
-from rankclip.errors import RankclipError, RunError
+from rankclip.errors import RankclipError, RunError, disk_full
 
 QUIET = {
     "DVC_NO_ANALYTICS": "true",
@@ -68,15 +68,16 @@ def stage(main: Callable[..., Any]) -> NoReturn:
 def note_time(stage: str, seconds: float) -> None:
     """Adds a line to the table of times, where the caller of this process keeps one."""
     if TIMES in os.environ:
-        with Path(os.environ[TIMES]).open("a") as file:
+        # not worth a failure, on a full disk say
+        with contextlib.suppress(OSError), Path(os.environ[TIMES]).open("a") as file:
             file.write(json.dumps({"stage": stage, "seconds": round(seconds, 2)}) + "\n")
 
 
 def run(app: Callable[[], Any]) -> NoReturn:
     """Runs a command line and exits.
 
-    Exit codes: that of the `RankclipError` (which is one line on stderr), 130 after Ctrl-C, 143 after SIGTERM
-    (cleanly: `finally` blocks run), 137 when the dvc that called us is gone.
+    Exit codes: that of the `RankclipError` (which is one line on stderr, as is a full disk, with 1), 130
+    after Ctrl-C, 143 after SIGTERM (cleanly: `finally` blocks run), 137 when the dvc that called us is gone.
     """
     quiet()
     signal.signal(signal.SIGTERM, _terminate)
@@ -84,11 +85,19 @@ def run(app: Callable[[], Any]) -> NoReturn:
     try:
         app()
     except RankclipError as error:
-        sys.stderr.write(f"rankclip: error: {' '.join(str(error).split())}\n")
-        sys.exit(error.exit_code)
+        _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        if line := disk_full(error):
+            _fail(line, RunError.exit_code)
+        raise
     sys.exit(0)
+
+
+def _fail(line: str, code: int) -> NoReturn:
+    sys.stderr.write(f"rankclip: error: {' '.join(line.split())}\n")
+    sys.exit(code)
 
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,7 +16,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 PLAIN_EVERY_S = 20.0
 """Seconds between lines where the output is no terminal."""
 
-SHOWN = ("loss", "contrastive", "rank_cross", "rank_in", "logit_scale", "samples_per_s")
+NOT_SHOWN = ("step", "epoch", "lr", "elapsed_s")
+"""What a report has beside the loss and its terms, of which an objective may bring new ones."""
 
 
 class Watch:
@@ -62,13 +64,26 @@ class Watch:
         for name, report in latest.items():
             steps = self.runs[name][1]
             if report["step"] < steps:
-                line = f"{name}  step {report['step']}/{steps}  {said(report)}"
+                line = f"{name}  step {report['step']}/{steps}  {said(report)}{left(report, steps)}"
                 self.console.print(line, highlight=False, soft_wrap=True)
 
 
 def said(report: Mapping[str, Any]) -> str:
-    """The terms of a report, short."""
-    return "  ".join(f"{name} {report[name]:.4g}" for name in SHOWN if name in report)
+    """The loss and its terms of a report, short."""
+    numbers = (
+        f"{name} {value:.4g}"
+        for name, value in report.items()
+        if name not in NOT_SHOWN and not name.startswith("val/") and isinstance(value, int | float)
+    )
+    return "  ".join(numbers)
+
+
+def left(report: Mapping[str, Any], steps: int) -> str:
+    """How long a run will still take, by the time that its steps took so far."""
+    if not report["step"] or "elapsed_s" not in report:
+        return ""
+    seconds = report["elapsed_s"] / report["step"] * (steps - report["step"])
+    return f"  {timedelta(seconds=round(seconds))} left"
 
 
 def last_report(path: Path) -> dict[str, Any] | None:

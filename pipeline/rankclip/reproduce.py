@@ -130,14 +130,18 @@ def evaluate_pending(root: Path) -> None:
 
 
 def ui(root: Path, port: int) -> int:
-    """MLflow's pages over the project's runs; returns its exit code."""
+    """MLflow's pages over the project's runs, or where their server has them; returns an exit code."""
     from rankclip import tracking
 
+    address = tracking.uri(root.absolute())
+    if address.startswith(("http://", "https://")):
+        typer.echo(f"{address}  (the server of MLFLOW_TRACKING_URI has the pages)")
+        return 0
     lifecycle.quiet()
     typer.echo(f"http://127.0.0.1:{port}  (Ctrl-C ends it)")
     command: Sequence[str] = [
         *(sys.executable, "-m", "mlflow", "ui"),
-        *("--backend-store-uri", tracking.uri(root.absolute())),
+        *("--backend-store-uri", address),
         *("--default-artifact-root", str(tracking.artifacts(root.absolute()))),
         *("--host", "127.0.0.1", "--port", str(port)),
     ]

@@ -13,7 +13,17 @@ PACKAGE = ROOT / "pipeline" / "rankclip"
 
 PLUMBING = frozenset(
     f"rankclip.{name}"
-    for name in ("config", "lifecycle", "errors", "spec", "complaints", "progress", "launch", "tracking")
+    for name in (
+        "config",
+        "lifecycle",
+        "errors",
+        "spec",
+        "complaints",
+        "progress",
+        "launch",
+        "tracking",
+        "versions",
+    )
 )
 """What decides how work runs and how it is told, and no result."""
 

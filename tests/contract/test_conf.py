@@ -239,6 +239,7 @@ WRONG = {
         ["benchmark shape is listed more than once"],
     ),
     "a change that is none": ("shapes-smoke", ["train.lr"], ["'train.lr' is not key=value"]),
+    "a date that is none": ("shapes-smoke", ["study.name=2026-13-45"], ["2026-13-45' is not YAML; quote it"]),
     "a change that is not YAML": ("shapes-smoke", ["study.seeds=[0"], ["'study.seeds=[0' is not YAML"]),
 }
 

@@ -58,6 +58,14 @@ def test_packages_come_from_the_lock_with_the_makefiles_uv() -> None:
     assert version in (ROOT / "Makefile").read_text()
 
 
+def test_the_library_is_built_by_the_setuptools_of_the_lock() -> None:
+    for path in (ROOT / "Makefile", ROOT / "docker" / "install.sh"):
+        [install] = [line for line in path.read_text().splitlines() if "--editable" in line]
+        assert "--no-build-isolation" in install, path
+    # on every Python: without a marker
+    assert re.search(r"^setuptools==[\d.]+$", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+
+
 @pytest.mark.parametrize("name", ["cpu", "gpu"])
 def test_an_image_starts_rankclip_as_a_user_without_rights(name: str) -> None:
     assert the(name, "USER")[-1].partition(":")[0] not in ("root", "0")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -77,8 +78,12 @@ def test_a_command_of_the_readme_exists(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("rankclip use ")])
-def test_a_study_of_the_readme_composes(command: str) -> None:
-    study, *changes = command.split()[2:]
+def test_a_study_of_the_readme_composes(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "captions.tsv").write_text("a red square\thttp://a.example/1.jpg\n")
+    monkeypatch.chdir(tmp_path)
+    study, *changes = shlex.split(command)[2:]
     if changes == ["arms.sigmoid.objective=sigmoid"]:  # the loss that the reader writes, see below
         changes = []
     composition.compose(study, changes, ROOT / "conf")

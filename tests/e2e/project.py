@@ -155,6 +155,7 @@ def new(folder: Path) -> Project:
     project.run(sys.executable, "-m", "rankclip", "use", "shapes-smoke", *SETTINGS)
     with project.params() as values:
         del values["arms"]["rankclip_shuffled"]
+        values["report"]["control"] = None
         values["arms"]["rankclip"]["overrides"] = VIT
     git = ("git", "-c", "user.name=test", "-c", "user.email=test@example.invalid", "-c", "gc.auto=0")
     project.run(*git, "init", "--quiet")

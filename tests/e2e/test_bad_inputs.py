@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pyarrow.parquet as pq
 import pytest
@@ -35,12 +35,19 @@ def study(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Projec
 
 
 @pytest.fixture
-def own_list(study: Project) -> Iterator[Path]:
-    """The file that the study reads its captions and URLs from."""
+def own_list(study: Project) -> Iterator[Callable[[bytes], None]]:
+    """Writes the list that the study then reads its captions and URLs from."""
     path = study.folder / "captions.tsv"
     with study.params() as values:
-        before, values["source"] = values["source"], {"name": "tsv", "path": str(path)}
-    yield path
+        before = values["source"]
+
+    def write(content: bytes) -> None:
+        path.write_bytes(content)
+        digest = hashlib.sha256(content).hexdigest()
+        with study.params() as values:
+            values["source"] = {"name": "tsv", "path": str(path), "sha256": digest}
+
+    yield write
     with study.params() as values:
         values["source"] = before
 
@@ -52,8 +59,10 @@ def one_line(said: str) -> str:
     return line
 
 
-def test_every_bad_line_of_a_list_is_counted_under_its_reason(study: Project, own_list: Path) -> None:
-    own_list.write_bytes(b"\n".join(line for line, _ in LINES))
+def test_every_bad_line_of_a_list_is_counted_under_its_reason(
+    study: Project, own_list: Callable[[bytes], None]
+) -> None:
+    own_list(b"\n".join(line for line, _ in LINES))
     study.stage("ingest", "--out", "data/own")
     out = study.folder / "data" / "own"
     found = dict.fromkeys(pq.read_table(out / "urls.parquet")["row"].to_pylist(), "ok")
@@ -64,8 +73,8 @@ def test_every_bad_line_of_a_list_is_counted_under_its_reason(study: Project, ow
     assert (summary["input"], summary["accepted"], summary["refused"]) == (13, 2, 11)
 
 
-def test_an_empty_list_is_refused(study: Project, own_list: Path) -> None:
-    own_list.write_bytes(b"")
+def test_an_empty_list_is_refused(study: Project, own_list: Callable[[bytes], None]) -> None:
+    own_list(b"")
     assert "captions.tsv is empty" in one_line(study.stage("ingest", "--out", "data/own", code=2))
 
 

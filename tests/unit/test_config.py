@@ -81,7 +81,7 @@ def test_a_validation_of_any_arm_is_on_a_classification_benchmark_of_the_study(
     ("roles", "told"),
     [
         ({"baseline": "nope"}, r"report\.baseline = 'nope' is no arm; choose one of clip, rankclip, rank"),
-        ({"treatment": "nope"}, r"report\.treatment = 'nope' is no arm"),
+        ({"treatment": "nope"}, r"report\.treatment = 'nope' is no arm; choose one of .*rankclip_shuffled$"),
         ({"control": "nope"}, r"report\.control = 'nope' is no arm; choose .*, or null for none"),
         ({"treatment": None, "control": None}, r"report\.treatment is missing; choose one of"),
         ({"treatment": None}, r"report\.treatment is missing; choose one of"),

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from rankclip import files
-from rankclip.errors import DataError
+from rankclip.errors import DataError, disk_full
 from rankclip.spec import digest
 
 TABLE = pa.table({"row": pa.array([0, 1], pa.int64()), "captions": pa.array([["a", "b"], []])})
@@ -20,6 +23,52 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None
         temporary.write_bytes(b"new") and temporary.write_bytes(None)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def gone() -> int:
+    """The number of a process that has ended."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
+
+
+def test_what_killed_writers_left_is_deleted_and_what_others_write_is_not(tmp_path: Path) -> None:
+    path, living = tmp_path / "a[1].txt", os.getppid()
+    kept = [tmp_path / f".a[1].txt.{living}.tmp", tmp_path / f".b.{gone()}.tmp", tmp_path / ".a[1].txt.x.tmp"]
+    left = [tmp_path / f".a[1].txt.{number}.tmp" for number in (gone(), os.getpid())]
+    for file in kept + left:
+        file.write_text("half")
+    files.write_text(path, "new")
+    assert sorted(tmp_path.iterdir()) == sorted([path, *kept])
+
+
+def test_a_left_over_link_is_neither_in_the_way_nor_written_through(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_text("image")
+    left = tmp_path / f".target.{os.getpid()}.tmp"  # of a killed process with our number
+    left.hardlink_to(source)
+    files.link_or_copy(source, target)
+    assert target.stat().st_ino == source.stat().st_ino
+    left.hardlink_to(source)
+    files.write_text(target, "other")
+    assert (source.read_text(), target.read_text()) == ("image", "other")
+
+
+def test_a_full_disk_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with pytest.raises(OSError) as plain, files.replace(path) as temporary:
+        temporary.symlink_to("/dev/full") or temporary.write_text("text")
+    with pytest.raises(OSError) as foreign, files.replace(path):
+        raise ValueError("I/O error: No space left on device (os error 28)")
+    for raised in (plain.value, foreign.value):
+        assert (raised.errno, raised.filename) == (errno.ENOSPC, str(path))
+        assert f"{path} could not be written; free some space" in disk_full(raised)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EACCES, "Permission denied"), ValueError("28")])
+def test_no_other_error_is_taken_for_a_full_disk(error: Exception) -> None:
+    assert disk_full(error) == ""
 
 
 def test_a_write_makes_its_folder_and_leaves_nothing_beside(tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ def troubled(item):
         raise DataError("shard 3 is cut short;\\n run dvc repro shard")
     if item["what"] == "breaks":
         return {}["missing"]
+    if item["what"] == "fills the disk":
+        Path("/dev/full").write_text("x")
     if item["what"] in ("dies", "dies once"):
         with open(item["trace"], "a") as file:
             file.write("x")
@@ -139,6 +141,16 @@ def test_a_failure_is_one_line_that_names_the_item_and_the_others_are_kept(tmp_p
 
 
 @pytest.mark.usefixtures("ray_session")
+def test_a_full_disk_in_a_task_is_one_line_also_where_its_log_finds_no_room(tmp_path: Path) -> None:
+    items = [{"key": "clip/seed-0", "what": "fills the disk"}, {"key": "clip/seed-1", "what": "fine"}]
+    (tmp_path / "file").touch()
+    outcomes = launch.map_tasks("launched:troubled", items, logs=tmp_path / "file" / "logs")
+    assert outcomes[1].value == "fine"
+    assert outcomes[0].error.startswith("clip/seed-0 failed: the disk is full, or the quota used up: ")
+    assert outcomes[0].error.endswith("run the command again, what is finished is kept")
+
+
+@pytest.mark.usefixtures("ray_session")
 def test_no_more_tasks_than_slots_run_at_once(tmp_path: Path) -> None:
     items = [{"key": str(x), "folder": str(tmp_path)} for x in range(3)]
     assert launch.values(launch.map_tasks("launched:together", items, cpus=0.1, slots=1)) == [1, 1, 1]
@@ -161,6 +173,52 @@ def test_two_workers_share_a_process_group_and_a_failed_group_is_started_once_mo
     assert (tmp_path / "rank-1").exists()
     assert polls
     assert not (tmp_path / "ray").exists()
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_group_that_the_nodes_cannot_hold_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(
+        RunError, match=r"^2048 workers of 2 CPUs ask for 4096 CPUs, the nodes have \d+, room "
+    ):
+        launch.train_group("launched:all_reduce", {"key": "clip"}, 2048, tmp_path, cpus=2)
+
+
+SESSION = """
+import os, subprocess, sys
+from rankclip import launch
+
+with launch.session():
+    import ray
+    address = ray.get_runtime_context().gcs_address
+    code = f"import ray; ray.init(address='{address}', log_to_driver=False); print('let in')"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+    stranger = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=environment | {"RAY_AUTH_MODE": "disabled"},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )
+    for line in stranger.stdout:
+        if "InvalidAuthToken" in line or "let in" in line:
+            print("refused" if "InvalidAuthToken" in line else "let in")
+            break
+    stranger.kill()  # it would try for twenty seconds
+    stranger.communicate()
+print(os.environ["RAY_AUTH_MODE"])
+"""
+
+
+def test_a_local_session_asks_for_its_token_though_the_user_has_switched_tokens_off(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    done = subprocess.run(
+        [sys.executable, "-c", SESSION],
+        env=environment | {"RAY_AUTH_MODE": "disabled"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.splitlines() == ["refused", "disabled"], done.stderr
 
 
 def beats(folder: Path) -> list[float]:

@@ -17,7 +17,7 @@ from rankclip import lifecycle
 from rankclip.errors import RunError
 
 STAGE = """
-import subprocess, sys, time, typer
+import errno, subprocess, sys, time, typer
 from pathlib import Path
 from rankclip import lifecycle
 from rankclip.errors import DataError, InputError
@@ -27,6 +27,12 @@ def main(folder: Path = Path("."), fail: str = "", child: bool = False) -> None:
         raise InputError("lr is -1;\\n use a positive number")
     if fail == "data":
         raise DataError("shard 3 is cut short; run dvc repro shard")
+    if fail == "full":
+        Path("/dev/full").write_text("x")
+    if fail == "quota":
+        raise OSError(errno.EDQUOT, "Disk quota exceeded", "runs/a.jsonl")
+    if fail == "bug":
+        raise OSError(errno.EACCES, "Permission denied", "runs")
     if fail == "interrupt":
         raise KeyboardInterrupt
     if child:
@@ -117,6 +123,26 @@ def test_a_failure_is_one_line_and_its_exit_code(
     process = start(folder, "stage.py", *arguments)
     _, errors = process.communicate(timeout=20)
     assert (process.returncode, errors) == (code, message)
+
+
+@pytest.mark.parametrize(("fail", "where"), [("full", "a file of {folder}"), ("quota", "runs/a.jsonl")])
+def test_a_full_disk_is_one_line_with_path_and_remedy(
+    folder: Path, fail: str, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(lifecycle.TIMES, "/dev/full")  # as the table of times is then
+    process = start(folder, "stage.py", "--fail", fail)
+    _, errors = process.communicate(timeout=20)
+    expected = f"{where.format(folder=folder)} could not be written; free some space and run the command "
+    assert errors.startswith("rankclip: error: the disk is full, or the quota used up: ")
+    assert expected in errors
+    assert (process.returncode, errors.count("\n")) == (1, 1)
+
+
+def test_an_error_of_the_system_that_nobody_expects_keeps_its_traceback(folder: Path) -> None:
+    process = start(folder, "stage.py", "--fail", "bug")
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "Traceback" in errors
 
 
 def test_a_wrong_option_exits_with_2_and_a_finished_stage_with_0(folder: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rankclip import progress
-from rankclip.progress import Watch, last_report, said
+from rankclip.progress import Watch, last_report, left, said
 
 
 def line(step: int, **values: float) -> bytes:
@@ -50,20 +50,30 @@ def test_a_report_is_told_in_short() -> None:
     assert said(report) == "loss 2.346  logit_scale 14.29  samples_per_s 1234"
 
 
+def test_a_term_that_is_new_is_shown_without_being_named_anywhere() -> None:
+    report = {"step": 3, "epoch": 1, "loss": 2.0, "sigmoid": 0.5, "val/shape/top1": 0.1, "elapsed_s": 9}
+    assert said(report) == "loss 2  sigmoid 0.5"
+
+
+def test_the_time_left_follows_from_the_steps_done() -> None:
+    assert left({"step": 20, "elapsed_s": 60.0}, 50) == "  0:01:30 left"
+    assert left({"step": 0, "elapsed_s": 0.0}, 50) == left({"step": 20}, 50) == ""
+
+
 def test_without_a_terminal_each_unfinished_run_has_a_line_now_and_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = [100.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
     runs = {f"clip/seed-{seed}": (tmp_path / f"{seed}.jsonl", 50) for seed in range(3)}
-    (tmp_path / "0.jsonl").write_bytes(line(20, logit_scale=14.0, samples_per_s=900.0))
+    (tmp_path / "0.jsonl").write_bytes(line(20, logit_scale=14.0, samples_per_s=900.0, elapsed_s=8.2))
     (tmp_path / "1.jsonl").write_bytes(line(50))
     with Watch(runs) as watch:
         watch.refresh()
         assert capsys.readouterr().err == ""
         clock[0] += progress.PLAIN_EVERY_S
         watch.refresh()
-        expected = "clip/seed-0  step 20/50  loss 2.346  logit_scale 14  samples_per_s 900\n"
+        expected = "clip/seed-0  step 20/50  loss 2.346  logit_scale 14  samples_per_s 900  0:00:12 left\n"
         assert capsys.readouterr().err == expected
         watch.refresh()
         assert capsys.readouterr().err == ""

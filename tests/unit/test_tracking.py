@@ -44,7 +44,7 @@ def client(root: Path) -> Any:
 
 
 def open_run(root: Path, study: str, folder: Path, key: str = "k1") -> RunLog:
-    return Tracker(root, study, note="**Does it help?**", primary_metric="final/shape/top1").open_run(
+    return Tracker(root, study, primary_metric="final/shape/top1").open_run(
         "rankclip seed 1",
         key,
         folder,
@@ -92,7 +92,6 @@ def test_a_run_carries_flat_parameters_tags_data_and_final_scores(root: Path, el
     [data] = found.inputs.dataset_inputs
     assert (data.dataset.name, data.dataset.digest) == ("train", "0123456789abcdef")
     experiment = client(root).get_experiment_by_name("rankclip/complete")
-    assert experiment.tags["mlflow.note.content"] == "**Does it help?**"
     assert experiment.tags["mlflow.experiment.primaryMetric.name"] == "final/shape/top1"
     assert experiment.artifact_location == (root / "mlartifacts" / "complete").as_uri()
     assert (root / "mlflow.db").exists()
@@ -111,6 +110,33 @@ def test_a_key_names_one_run_however_often_it_is_opened(root: Path, tmp_path: Pa
     assert runs(root, "again")[0].data.metrics["final/shape/top1"] == 0.4
     open_run(root, "again", tmp_path / "other", key="k2")
     assert len(runs(root, "again")) == 2
+
+
+def test_a_finished_run_keeps_its_end_until_there_is_something_new(root: Path, tmp_path: Path) -> None:
+    def state() -> tuple[str, int]:
+        [run] = runs(root, "ended")
+        return run.info.status, run.info.end_time
+
+    def adopt(top1: float) -> None:
+        run = open_run(root, "ended", tmp_path)
+        run.follow(metrics)
+        run.log_final({"shape": {"top1": top1}})
+        run.finish()
+
+    metrics = tmp_path / "metrics.jsonl"
+    write(metrics, {"step": 1, "loss": 4})
+    adopt(0.5)
+    ends = [state()]
+    adopt(0.5)
+    assert state() == ends[0]
+    for change in (lambda: adopt(0.4), lambda: (write(metrics, {"step": 2, "loss": 3}), adopt(0.4))):
+        change()
+        ends.append(state())
+    assert {status for status, _ in ends} == {"FINISHED"}
+    assert len({end for _, end in ends}) == 3
+    write(metrics, {"step": 3, "loss": 2})
+    open_run(root, "ended", tmp_path).follow(metrics)
+    assert state()[0] == "RUNNING"
 
 
 def test_each_complete_line_is_sent_once_over_restarts(root: Path, tmp_path: Path) -> None:
@@ -205,25 +231,6 @@ def test_settings_become_flat_texts() -> None:
         "e": "[]",
         "g": "x",
     }
-
-
-def test_a_commit_says_when_the_code_differs_from_it(tmp_path: Path) -> None:
-    def git(*arguments: str) -> str:
-        identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
-        command = ["git", "-C", str(tmp_path), *identity, *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-    assert tracking.git_commit(tmp_path / "missing") == "unknown"
-    git("init", "-q")
-    (tmp_path / "pipeline").mkdir()
-    (tmp_path / "pipeline" / "a.py").write_text("1")
-    git("add", ".")
-    git("commit", "-qm", "first")
-    commit = git("rev-parse", "HEAD")
-    (tmp_path / "dvc.lock").touch()  # changes in every run
-    assert tracking.git_commit(tmp_path) == commit
-    (tmp_path / "pipeline" / "a.py").write_text("2")
-    assert tracking.git_commit(tmp_path) == f"{commit}-dirty"
 
 
 def test_importing_tracking_does_not_import_mlflow() -> None:

@@ -26,14 +26,13 @@ def train_group(
     workers: int,
     folder: Path,
     *,
-    use_gpu: bool = False,
     cpus: float = 1,
     on_poll: Callable[[], None] | None = None,
     every_s: float = 0.5,
 ) -> Json:
     """Calls `function(item)` on `workers` processes of one process group; returns what rank 0 returned.
 
-    Ray starts `torch.distributed` (NCCL on GPUs, else gloo), and starts the group once more when a worker
+    Ray starts `torch.distributed` with gloo, on CPUs, and starts the group once more when a worker
     fails; the function then resumes from its own checkpoints. Ray's resume by name is kept out: every name is
     new. Workers have a working folder of their own, so paths in `item` are absolute.
 
@@ -42,44 +41,52 @@ def train_group(
         item: plain JSON; the key "key" names the run.
         workers: number of processes.
         folder: work folder of the run, on storage that every node sees.
-        use_gpu: one GPU for each worker.
         cpus: CPU cores of a worker.
         on_poll: called about each `every_s` seconds from another thread, and once at the end.
         every_s: seconds between two calls of `on_poll`.
 
     Raises:
-        RunError: it failed twice, or Ray does not start.
+        RunError: it failed twice, Ray does not start, or the nodes have too few CPUs for all workers.
     """
     key = item.get("key", "run")
     records = folder.resolve() / "ray"
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(START_TIMEOUT_S))
     with session(), _polled(on_poll, every_s):
-        trainer = _trainer(
-            dotted(function), item, workers, use_gpu, cpus, f"{key}-{uuid.uuid4().hex[:8]}", records
-        )
+        _fits(workers, cpus)
+        trainer = _trainer(dotted(function), item, workers, cpus, f"{key}-{uuid.uuid4().hex[:8]}", records)
         try:
             result = trainer.fit()
         except Exception as error:
             log = folder / "failure.log"
-            log.write_text("".join(traceback.format_exception(error)))
+            with contextlib.suppress(OSError):  # the disk may be full, which the line then says
+                log.write_text("".join(traceback.format_exception(error)))
             raise RunError(f"{key} failed: {_cause(error)} (details: {log})") from error
     shutil.rmtree(records, ignore_errors=True)  # nothing but Ray's own books
     return dict(result.return_value)
 
 
-def _trainer(
-    target: str, item: Json, workers: int, use_gpu: bool, cpus: float, name: str, records: Path
-) -> Any:
+def _fits(workers: int, cpus: float) -> None:
+    """Refuses a group that the nodes can never hold, for which Ray would wait without end."""
+    import ray
+
+    have = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
+    room = sum(int(count // cpus) for count in have)
+    if room < workers:
+        raise RunError(
+            f"{workers} workers of {cpus:g} CPUs ask for {workers * cpus:g} CPUs, the nodes have "
+            f"{' + '.join(f'{count:g}' for count in have)}, room for {room}; set RANKCLIP_WORKERS to less"
+        )
+
+
+def _trainer(target: str, item: Json, workers: int, cpus: float, name: str, records: Path) -> Any:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
     return TorchTrainer(
         _worker,
         train_loop_config={"target": target, "item": item},
-        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
-        scaling_config=ScalingConfig(
-            num_workers=workers, use_gpu=use_gpu, resources_per_worker={"CPU": cpus, "GPU": int(use_gpu)}
-        ),
+        torch_config=TorchConfig(backend="gloo"),
+        scaling_config=ScalingConfig(num_workers=workers, resources_per_worker={"CPU": cpus}),
         run_config=RunConfig(
             name=name,
             storage_path=str(records),

@@ -23,6 +23,9 @@ from rankclip.launch import guard
 OBJECT_STORE_BYTES = 100 * 2**20
 """Enough for plain JSON; Ray would reserve 30 % of the memory."""
 
+AUTH_MODE = "RAY_AUTH_MODE"
+"""Environment variable by which a user may have switched authentication off, for a cluster of theirs."""
+
 TEMPORARY = Path("/", "tmp")
 """Where local sessions keep their sockets, whose paths may have 103 bytes: TMPDIR is often too long."""
 
@@ -71,10 +74,12 @@ def _local(dashboard: bool) -> Iterator[dict[str, Any]]:
         # A token of this session alone: the default is a file under HOME, which may be missing or shared.
         "RAY_AUTH_TOKEN": os.environ.get("RAY_AUTH_TOKEN") or secrets.token_hex(32),
     }
-    before = {name: os.environ.get(name) for name in environment if name != "RAY_AUTH_TOKEN"}
+    before = {name: os.environ.get(name) for name in (guard.MARK, "PYTHONPATH", AUTH_MODE)}
     with contextlib.ExitStack() as cleanup:
         cleanup.enter_context(_guarded(folder))
         os.environ.update(environment)
+        # Unset, a local Ray makes it `token`; set by us it would come too late, since `import ray` reads it.
+        os.environ.pop(AUTH_MODE, None)
         # The token stays: Ray reads it once in a process.
         cleanup.callback(_restore, before)
         yield {

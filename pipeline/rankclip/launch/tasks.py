@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rankclip.errors import RankclipError, RunError
+from rankclip.errors import RankclipError, RunError, disk_full
 from rankclip.launch.session import session
 
 Json = dict[str, Any]
@@ -109,9 +109,20 @@ def dotted(function: Function) -> str:
 
 
 def call(target: str, item: Json) -> Any:
-    """Calls the function named `target` with `item`."""
+    """Calls the function named `target` with `item`.
+
+    Raises:
+        RunError: the disk is full.
+    """
     module, _, name = target.partition(":")
-    return getattr(importlib.import_module(module), name)(item)
+    try:
+        return getattr(importlib.import_module(module), name)(item)
+    except RankclipError:
+        raise
+    except Exception as error:
+        if line := disk_full(error):
+            raise RunError(line) from error
+        raise
 
 
 def _guarded_call(target: str, item: Json) -> tuple[Any, str, str]:
@@ -193,17 +204,19 @@ class _Queue:
                 return
             value, error, trace = None, "its process died twice (killed, or out of memory?)", str(lost)
         if error:
-            error = (
-                f"{self._name(index)} failed: {' '.join(error.split())} (details: {self._log(index, trace)})"
-            )
+            error = f"{self._name(index)} failed: {' '.join(error.split())}{self._log(index, trace)}"
         self.outcomes[index] = Outcome(self.items[index], value, error)
 
     def _name(self, index: int) -> str:
         return str(self.items[index].get("key", f"{self.target} item {index}"))
 
-    def _log(self, index: int, trace: str) -> Path:
-        self.logs.mkdir(parents=True, exist_ok=True)
+    def _log(self, index: int, trace: str) -> str:
+        """Keeps a traceback; the end of the line that says where."""
         safe = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in self._name(index))
         path = self.logs / f"{safe}.log"
-        path.write_text(trace)
-        return path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(trace)
+        except OSError:  # a full disk fails the runs too, and their lines are what counts
+            return ""
+        return f" (details: {path})"

@@ -8,10 +8,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rankclip.errors import DataError, InputError
+from rankclip.errors import DataError
 from rankclip.evaluation.statistics import NOTHING, Estimate, mean_interval, paired_difference
-from rankclip.report.scores import Cell, Scores, Subject
-from rankclip.report.spec import ReportSpec
+from rankclip.report.scores import Cell, Scores
 
 MEAN = "mean"
 """Name, in the benchmark column, of the mean over the benchmarks that report the headline metric."""
@@ -38,23 +37,6 @@ class Row:
     metric: str
     level: Estimate
     difference: Estimate
-
-
-def roles(spec: ReportSpec, subject: Subject) -> Roles:
-    """The study's arms in their roles.
-
-    Raises:
-        InputError: one name is given two roles.
-    """
-    names = [spec.baseline, spec.treatment, spec.control]
-    if len(set(names)) != 3:
-        raise InputError(f"report: baseline, treatment and control must differ, got {', '.join(names)}")
-    control = spec.control if spec.control in subject.arms else None
-    rest = [arm for arm in subject.arms if arm not in (control, spec.treatment)]
-    baseline = spec.baseline if spec.baseline in subject.arms else (rest or list(subject.arms))[0]
-    others = [arm for arm in subject.arms if arm not in (baseline, control)]
-    treatment = spec.treatment if spec.treatment in others else next(iter(others), None)
-    return Roles(baseline, treatment, None if control == baseline else control)
 
 
 def headline_benchmarks(scores: Scores, metric: str) -> list[str]:

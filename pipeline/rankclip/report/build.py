@@ -47,7 +47,7 @@ def run(
         out: folder of the report; its parent gets links to the files of `LATEST`.
 
     Raises:
-        InputError: the study has no arms or seeds, or one arm is given two roles.
+        InputError: the study has no arms or seeds.
         DataError: something that the report needs is missing, damaged or disagrees; nothing is written.
     """
     merged = scores.read_results(results, subject)
@@ -90,7 +90,7 @@ def gather(
     """Everything that the report shows; arguments and errors as in `run`."""
     from rankclip.data.loading.samples import Samples
 
-    roles = ablation.roles(spec, subject)
+    roles = ablation.Roles(spec.baseline, spec.treatment, spec.control)
     averaged = ablation.headline_benchmarks(measured, spec.headline_metric)
     values = ablation.with_means(measured, spec.headline_metric)
     with Samples(shards) as samples:

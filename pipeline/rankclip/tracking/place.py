@@ -1,9 +1,8 @@
-"""Where results are tracked, and of which code they are."""
+"""Where results are tracked."""
 
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 
 
@@ -15,19 +14,3 @@ def uri(root: Path) -> str:
 def artifacts(root: Path) -> Path:
     """Absolute folder of artifacts where the tracker has no store of its own."""
     return root.resolve() / "mlartifacts"
-
-
-def git_commit(root: Path) -> str:
-    """The commit at `root`, with "-dirty" when code or parameters differ from it; "unknown" outside git."""
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(root), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
-
-    try:
-        commit = git("rev-parse", "HEAD")
-        # dvc.lock and reports change in every run and say nothing about the code
-        changed = git("status", "--porcelain", "--", ":/pipeline", ":/stages", ":/params.yaml")
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return f"{commit}-dirty" if changed else commit

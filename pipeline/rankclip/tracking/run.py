@@ -35,6 +35,7 @@ class RunLog:
         self._attempt, self._name, self._params, self._tags = attempt, name, params, tags
         self._memory = folder / "mlflow.json"
         self._run = ""
+        self._status = ""
         self._start_ms = 0
 
     def open(self) -> bool:
@@ -56,6 +57,7 @@ class RunLog:
         found, strange = points(lines, self._start_ms)
 
         def send(client: MlflowClient, _: str) -> bool:
+            self._resume(client)
             for batch in chunks(found, BATCH):
                 client.log_batch(self._run, metrics=batch)
             if strange:
@@ -85,24 +87,37 @@ class RunLog:
                 for name, value in flat.items()
                 if math.isfinite(value) and known.get(name) != value
             ]
+            if news:
+                self._resume(client)
             for batch in chunks(news, BATCH):
                 client.log_batch(self._run, metrics=batch)
 
         self._attempt(send)
 
     def finish(self, status: str = "FINISHED") -> None:
-        """Ends the run as "FINISHED", "FAILED" or "KILLED"."""
-        if self.open():
-            self._attempt(lambda client, _: client.set_terminated(self._run, status))
+        """Ends the run as "FINISHED", "FAILED" or "KILLED"; its end stays where it was if nothing was new."""
+
+        def end(client: MlflowClient, _: str) -> None:
+            client.set_terminated(self._run, status)
+            self._status = status
+
+        if self.open() and self._status != status:
+            self._attempt(end)
 
     def _find_or_make(self, client: MlflowClient, experiment: str) -> bool:
         found = client.search_runs([experiment], f"tags.`{KEY_TAG}` = '{self._tags[KEY_TAG]}'", max_results=1)
         run = found[0] if found else client.create_run(experiment, tags=self._tags, run_name=self._name)
-        if found:
-            client.update_run(run.info.run_id, status="RUNNING")
         _describe(client, run, self._params, self._tags)
-        self._run, self._start_ms = run.info.run_id, run.info.start_time
+        self._run, self._start_ms, self._status = run.info.run_id, run.info.start_time, run.info.status
+        if self._status != "FINISHED":
+            self._resume(client)
         return True
+
+    def _resume(self, client: MlflowClient) -> None:
+        """Marks a run that had ended as running, since there is something new of it."""
+        if self._status != "RUNNING":
+            client.update_run(self._run, status="RUNNING")
+            self._status = "RUNNING"
 
     def _recall(self) -> dict[str, Any]:
         fresh = {"run": self._run, "offset": 0, "step": -1, "last": ""}

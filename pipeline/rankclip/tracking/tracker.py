@@ -45,20 +45,17 @@ def _client(root: Path) -> MlflowClient:
 class Tracker:
     """The experiment `rankclip/<study>`."""
 
-    def __init__(self, root: Path, study: str, note: str = "", primary_metric: str = "") -> None:
+    def __init__(self, root: Path, study: str, primary_metric: str = "") -> None:
         """Nothing is opened before the first run needs it.
 
         Args:
             root: the repository's folder.
             study: its name ends the experiment's name.
-            note: Markdown shown on the experiment's page: the study's question.
             primary_metric: metric by which MLflow sorts; greater is better.
         """
         self.root, self.study = root, study
         # without the kind the UI opens with pages for language-model traces
         self.tags = {"rankclip.study": study, "mlflow.experimentKind": "custom_model_development"}
-        if note:
-            self.tags["mlflow.note.content"] = note
         if primary_metric:
             self.tags["mlflow.experiment.primaryMetric.name"] = primary_metric
             self.tags["mlflow.experiment.primaryMetric.greaterIsBetter"] = "True"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -33,8 +32,14 @@ class Checkpoint:
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
     """Replaces the folder's checkpoint; a crash in between leaves the old one."""
-    with files.replace(folder / NAME) as beside:
-        torch.save(vars(checkpoint), beside)
+    # opened here: by a path torch raises a RuntimeError on a full disk that does not say so
+    with files.replace(folder / NAME) as beside, beside.open("wb") as file:
+        torch.save(vars(checkpoint), file)
+
+
+def delete(folder: Path) -> None:
+    """Deletes the folder's checkpoint, if it has one."""
+    (folder / NAME).unlink(missing_ok=True)
 
 
 def load(folder: Path) -> Checkpoint | None:
@@ -52,7 +57,7 @@ def load(folder: Path) -> Checkpoint | None:
         if changed:
             raise zipfile.BadZipFile(f"bad checksum of {changed}")
         return Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, RuntimeError, TypeError, UnpicklingError, zipfile.BadZipFile) as error:
+    except Exception as error:  # changed bytes that are unpickled may raise anything
         raise DataError(
             f"{path} is not a checkpoint ({files.one_line(error)}); "
             "delete it to train this run from its start"

@@ -11,6 +11,7 @@ from typing import Any
 from rankclip import distributed, files, lifecycle
 from rankclip.errors import DataError
 from rankclip.models.open_clip import save_weights
+from rankclip.training import checkpoint
 from rankclip.training.loop import Report, Training
 from rankclip.training.request import TrainRequest
 
@@ -36,6 +37,8 @@ def train_run(request: dict[str, Any]) -> dict[str, Any]:
         # one answer: a run that another driver just finished must not leave some workers waiting for others
         if not distributed.agreed(asked.finished):
             _train(asked, first)
+        if first:
+            checkpoint.delete(asked.folder)  # of use to nobody, and as large as the weights three times
     return {"key": asked.key, "folder": str(asked.folder), "steps": asked.train.steps}
 
 
@@ -49,6 +52,7 @@ def _train(asked: TrainRequest, first: bool) -> None:
         if first:
             length = _append(metrics, report)
             if saves:
+                files.flush(metrics)  # a checkpoint that outlives its curve in a power cut is worth nothing
                 training.save(length)
     if first:
         save_weights(training.model, asked.model, asked.folder / WEIGHTS)

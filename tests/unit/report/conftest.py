@@ -10,7 +10,7 @@ import random
 import shutil
 import tarfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ class StudyFiles:
 
     root: Path
     subject: Subject
-    spec: ReportSpec = field(default_factory=ReportSpec)
+    spec: ReportSpec
 
     @property
     def data(self) -> Path:
@@ -89,7 +89,7 @@ def make_study(
 ) -> StudyFiles:
     """Writes every file that the report reads."""
     subject = Subject("toy", "Does ranking help on toys?", claims, seeds, arms)
-    study = StudyFiles(root, subject)
+    study = StudyFiles(root, subject, roles_of(arms))
     dice = random.Random(7)
     for arm in arms:
         study.write_rows(arm, [row for seed in seeds for row in _results(arm, seed, dice)])
@@ -102,6 +102,11 @@ def make_study(
         files.write_text(study.data / "benchmarks" / f"wds_{name}" / "classnames.txt", classes)
     _write_data(study.data, samples, captions)
     return study
+
+
+def roles_of(arms: tuple[str, ...]) -> ReportSpec:
+    """The first arm is the baseline, the next two have the other roles."""
+    return ReportSpec(**dict(zip(("baseline", "treatment", "control"), arms, strict=False)))
 
 
 def _results(arm: str, seed: int, dice: random.Random) -> list[dict[str, Any]]:
@@ -241,4 +246,4 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> StudyFiles:
 def study(reported: StudyFiles, tmp_path: Path) -> StudyFiles:
     """The same study without its report, to be spoiled."""
     shutil.copytree(reported.root, tmp_path / "study", ignore=shutil.ignore_patterns("reports"))
-    return StudyFiles(tmp_path / "study", reported.subject)
+    return StudyFiles(tmp_path / "study", reported.subject, reported.spec)

@@ -1,12 +1,10 @@
 """What the headline says follows from the intervals."""
 
-import pytest
-
 from rankclip.report import ablation, headline
-from rankclip.report.scores import Scores, Subject
+from rankclip.report.scores import Scores
 from rankclip.report.spec import ReportSpec
 
-SPEC = ReportSpec()
+SPEC = ReportSpec(baseline="clip", treatment="rankclip")
 
 
 def say(**values):
@@ -18,7 +16,8 @@ def say(**values):
         for arm, scores in values.items()
     }
     scores = Scores(cells, {arm: dict.fromkeys(seeds, 1) for arm in arms}, {}, {})
-    roles = ablation.roles(SPEC, Subject("toy", "", True, tuple(seeds), arms))
+    control = "rankclip_shuffled" if "rankclip_shuffled" in arms else None
+    roles = ablation.Roles("clip", "rankclip", control)
     names = ablation.headline_benchmarks(scores, "top1")
     return headline.headline(SPEC, roles, ablation.with_means(scores, "top1"), names)
 
@@ -49,21 +48,3 @@ def test_without_a_control_the_reason_stays_open():
     result = say(clip=[0.5, 0.51, 0.5], rankclip=[0.6, 0.61, 0.61])
     assert result.control is None
     assert "the reason stays open" in result.verdict()
-
-
-@pytest.mark.parametrize(
-    ("arms", "expected"),
-    [
-        (("clip", "rankclip", "rankclip_shuffled"), ("clip", "rankclip", "rankclip_shuffled")),
-        (("rankclip_shuffled", "rankclip", "clip"), ("clip", "rankclip", "rankclip_shuffled")),
-        (("a", "b"), ("a", "b", None)),
-        (("rankclip", "a"), ("a", "rankclip", None)),
-        (("clip", "siglip", "cyclip"), ("clip", "siglip", None)),
-        (("clip", "rankclip_shuffled"), ("clip", None, "rankclip_shuffled")),
-        (("rankclip_shuffled",), ("rankclip_shuffled", None, None)),
-        (("rankclip",), ("rankclip", None, None)),
-    ],
-)
-def test_roles_follow_the_names_and_fall_back_to_the_order(arms, expected):
-    roles = ablation.roles(SPEC, Subject("toy", "", True, (1,), arms))
-    assert (roles.baseline, roles.treatment, roles.control) == expected

@@ -287,7 +287,7 @@ def test_links_above_the_report_lead_to_the_latest_one(study):
 
 def test_the_contact_sheet_is_spread_over_the_whole_data_set(make):
     study = make(samples=100, captions=tuple(f"caption {index}" for index in range(100)))
-    study.spec = ReportSpec(contact_images=4)
+    study.spec = ReportSpec(baseline="clip", contact_images=4)
     images = [attributes["alt"] for tag, attributes in Page(study.report()).elements if tag == "img"]
     assert images == ["caption 0", "caption 25", "caption 50", "caption 75"]
 

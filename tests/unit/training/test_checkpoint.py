@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
+from typing import IO
 
 import pytest
 import torch
@@ -46,8 +48,8 @@ def test_a_folder_without_a_checkpoint_has_none(tmp_path: Path) -> None:
 def test_a_save_that_fails_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint.save(tmp_path, state(3))
 
-    def fail(value: object, path: Path) -> None:
-        path.write_bytes(b"half")
+    def fail(value: object, file: IO[bytes]) -> None:
+        file.write(b"half")
         raise OSError("no space left on device")
 
     monkeypatch.setattr(torch, "save", fail)
@@ -59,6 +61,16 @@ def test_a_save_that_fails_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
 
 
+def test_a_full_disk_is_named_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save = torch.save
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        monkeypatch.setattr(torch, "save", lambda value, file: save(value, full))
+        with pytest.raises(OSError) as raised:
+            checkpoint.save(tmp_path, state(3))
+    assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, str(tmp_path / NAME))
+    assert not list(tmp_path.iterdir())
+
+
 def damages(whole: bytes) -> dict[str, bytes]:
     middle = whole.index(torch.arange(600.0).numpy().tobytes()[1000:1100])
     return {
@@ -67,6 +79,7 @@ def damages(whole: bytes) -> dict[str, bytes]:
         "zeros": bytes(len(whole)),
         "first half": whole[: len(whole) // 2],
         "last byte missing": whole[:-1],
+        "a name that is no text": whole.replace(b"/data.pkl", b"/dat\xff.pkl"),
         "flipped byte in a tensor": whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -75,13 +76,16 @@ def test_a_finished_run_can_be_evaluated_and_is_not_trained_again(
     undisturbed: TrainRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert undisturbed.finished
+    assert not (undisturbed.folder / checkpoint.NAME).exists()
     record = json.loads((undisturbed.folder / "record.json").read_text())
     assert (record["arm"], record["seed"], record["steps"]) == ("arm", 4, 7)
     assert record["counts"] == {"samples": tiny.IMAGES, "pairs_seen": 56}
     assert load_encoder(undisturbed.folder).encode_texts(["a circle"]).shape == (1, 64)
     monkeypatch.setattr(run, "_train", None)
+    (undisturbed.folder / checkpoint.NAME).touch()  # killed between the record and the end
     done = run.train_run(undisturbed.dump())
     assert done == {"key": "arm/seed-4", "folder": str(undisturbed.folder), "steps": 7}
+    assert not (undisturbed.folder / checkpoint.NAME).exists()
 
 
 def test_training_changes_every_weight(undisturbed: TrainRequest) -> None:
@@ -157,6 +161,26 @@ def test_a_curve_that_lost_its_beginning_is_refused(
     (request.folder / run.METRICS).write_bytes(b"")
     with pytest.raises(DataError, match=r"metrics\.jsonl has 0 bytes, its checkpoint tells of \d+; delete"):
         run.train_run(request.dump())
+
+
+def test_the_curve_is_on_the_disk_before_the_checkpoint_that_counts_on_it(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = tiny.request(tiny_data, tmp_path)
+    metrics, flushed, saved = request.folder / run.METRICS, [], []
+
+    def fsync(descriptor: int) -> None:
+        if metrics.exists() and os.fstat(descriptor).st_ino == metrics.stat().st_ino:
+            flushed.append(metrics.stat().st_size)
+
+    def save(folder: Path, state: checkpoint.Checkpoint) -> None:
+        saved.append(state.metrics_bytes)
+        assert flushed[-1] == state.metrics_bytes
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(checkpoint, "save", save)
+    run.train_run(request.dump())
+    assert len(saved) == 3
 
 
 def test_a_folder_in_which_another_process_trains_is_refused(

@@ -52,6 +52,9 @@ class DrawnRetrieval(Spec):
 
     name: Literal["retrieval"] = "retrieval"
 
+    task: ClassVar[Literal["retrieval"]] = "retrieval"
+    """No classes; a benchmark that does not say is a classification."""
+
     images: Annotated[int, Field(ge=10, le=5_000)]
     """Images in each split; the table of gains has five times their square."""
 
