@@ -157,7 +157,9 @@ def _mlflow(root: Path) -> str:
 
 def _ray() -> str:
     with launch.session(dashboard=True):
+        import ray
         from ray.util.state import list_nodes
 
-        nodes = list_nodes(timeout=60)
+        # without an address it looks for any Ray on the machine, and refuses to choose between two
+        nodes = list_nodes(address=ray.get_runtime_context().gcs_address, timeout=60)
         return f"{len(nodes)} node{'s' * (len(nodes) != 1)}, and its State API answers"

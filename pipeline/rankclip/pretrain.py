@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rankclip import files, launch
 from rankclip.config import Arm, Study
-from rankclip.errors import DataError, InputError, RunError
+from rankclip.errors import DataError, RunError
+from rankclip.launch.group import workers
 from rankclip.models.open_clip import build
 from rankclip.models.spec import ModelSpec
 from rankclip.progress import Watch
@@ -151,18 +151,6 @@ def train_together(request: TrainRequest, count: int, poll: Callable[[], None]) 
     except RunError as error:
         return str(error)
     return ""
-
-
-def workers() -> int:
-    """Processes a run is spread over: RANKCLIP_WORKERS, 1 by default.
-
-    Raises:
-        InputError: it is not a positive whole number.
-    """
-    text = os.environ.get("RANKCLIP_WORKERS", "1")
-    if not text.isdecimal() or int(text) < 1:
-        raise InputError(f"RANKCLIP_WORKERS={text!r} is not a positive whole number; set it to 1 or more")
-    return int(text)
 
 
 def open_log(tracker: Tracker, request: TrainRequest) -> RunLog:

@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 PLAIN_EVERY_S = 20.0
 """Seconds between lines where the output is no terminal."""
@@ -27,14 +28,13 @@ class Watch:
         """`runs`: name -> (metrics.jsonl, planned steps)."""
         self.runs = runs
         self.console = Console(stderr=True)
-        columns = ("{task.description}", "{task.completed}/{task.total}", "{task.fields[said]}")
+        widest = max(map(len, runs), default=0)
         self.progress = Progress(
-            TextColumn(columns[0]),
-            BarColumn(bar_width=24),
-            TextColumn(columns[1]),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn(columns[2], style="dim"),
+            TextColumn("{task.description}", table_column=Column(min_width=widest, no_wrap=True)),
+            TextColumn("{task.completed}/{task.total}", table_column=Column(min_width=9, no_wrap=True)),
+            TimeRemainingColumn(table_column=Column(min_width=8, no_wrap=True)),
+            TextColumn("{task.fields[said]}", style="dim", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=None),
             console=self.console,
             disable=not self.console.is_terminal,
         )

@@ -5,8 +5,10 @@ DVC runs the stages; what they would train and score one arm after another is do
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,8 +19,9 @@ from typing import Any
 
 import typer
 
-from rankclip import config, lifecycle
+from rankclip import config, files, lifecycle
 from rankclip.config import Study
+from rankclip.launch.group import workers
 
 DVC = (sys.executable, "-m", "dvc")
 
@@ -33,9 +36,11 @@ def run(root: Path) -> int:
     name = study.study.name
     report = Path("reports") / name / "index.html"
     lifecycle.quiet()
+    forget_incomplete(root / "data" / name)
     if call([*DVC, "status", "--quiet"], root).returncode == 0:
         typer.echo(f"{name} is up to date: {report}")
         return 0
+    workers()
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         times = Path(folder) / "times.jsonl"
@@ -53,6 +58,7 @@ def run(root: Path) -> int:
             since = time.monotonic()
             code = call(step, root, env=environment).returncode
             if code:
+                typer.echo("Stopped. What is finished is kept: the same command goes on from here.", err=True)
                 return code
             if step[2] == "rankclip":
                 with times.open("a") as file:
@@ -61,6 +67,37 @@ def run(root: Path) -> int:
         print_times(times, time.monotonic() - started)
     typer.echo(f"\n{name}: {report}\nCompare the runs with: make ui")
     return 0
+
+
+def forget_incomplete(data: Path) -> None:
+    """Removes the lists of shards and benchmarks that are not all there, so that DVC makes them again.
+
+    DVC tracks the lists alone, and would take what was deleted beside them for being there.
+    """
+    for part, complete in (("shards", shards_are_there), ("benchmarks", benchmarks_are_there)):
+        manifest = data / part / "manifest.json"
+        if manifest.exists() and not complete(manifest):
+            typer.echo(f"{manifest.parent} has lost a part and is made again", err=True)
+            manifest.unlink()
+
+
+def shards_are_there(manifest: Path) -> bool:
+    """Whether every tar of a list of shards has its size, and their index its digest."""
+    listed = files.read_json(manifest)
+    tars = {manifest.parent / name: of["bytes"] for name, of in listed["shards"].items()}
+    index = manifest.parent / "index.parquet"
+    return all(path.is_file() and path.stat().st_size == size for path, size in tars.items()) and (
+        index.is_file() and files.sha256(index) == listed["index_sha256"]
+    )
+
+
+def benchmarks_are_there(manifest: Path) -> bool:
+    """Whether every benchmark of a list has both its splits."""
+    return all(
+        (manifest.parent / f"wds_{name}" / split / "0.tar").is_file()
+        for name in files.read_json(manifest)["benchmarks"]
+        for split in ("val", "test")
+    )
 
 
 def call(command: Sequence[str], root: Path, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -133,6 +170,7 @@ def ui(root: Path, port: int) -> int:
     """MLflow's pages over the project's runs, or where their server has them; returns an exit code."""
     from rankclip import tracking
 
+    config.load(root / config.PARAMS)  # elsewhere an empty database would be made and shown
     address = tracking.uri(root.absolute())
     if address.startswith(("http://", "https://")):
         typer.echo(f"{address}  (the server of MLFLOW_TRACKING_URI has the pages)")
@@ -145,4 +183,9 @@ def ui(root: Path, port: int) -> int:
         *("--default-artifact-root", str(tracking.artifacts(root.absolute()))),
         *("--host", "127.0.0.1", "--port", str(port)),
     ]
-    return subprocess.run(command, check=False).returncode
+    server = subprocess.Popen(command, start_new_session=True)
+    try:
+        return server.wait()
+    finally:  # its many helpers outlive it unless the whole group is ended
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)

@@ -57,7 +57,7 @@ def made() -> set[str]:
     found = {path.replace("${study.name}", "shapes-smoke").replace("${key}", "clip") for path in paths}
     links = {f"reports/{name}" for name in ("index.html", "ablation.csv", "ablation.md")}
     run = {f"runs/shapes-smoke/clip/seed-0/{name}" for name in pretrain.EXPORTED}
-    return found | links | run | {"mlflow.db", "work/", ".venv/bin/activate"}
+    return found | links | run | {"mlflow.db", "dvc.lock", "work/", ".venv/bin/activate"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from rankclip.errors import RunError
+from rankclip.errors import InputError, RunError
 from rankclip.launch.session import session
 from rankclip.launch.tasks import Function, Json, call, dotted
 
@@ -127,3 +127,15 @@ def _polled(on_poll: Callable[[], None] | None, every_s: float) -> Iterator[None
         ended.set()
         thread.join()
         on_poll()
+
+
+def workers() -> int:
+    """Processes a run is spread over: RANKCLIP_WORKERS, 1 by default.
+
+    Raises:
+        InputError: it is not a positive whole number.
+    """
+    text = os.environ.get("RANKCLIP_WORKERS", "1")
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(f"RANKCLIP_WORKERS={text!r} is not a positive whole number; set it to 1 or more")
+    return int(text)

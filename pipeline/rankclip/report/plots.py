@@ -49,7 +49,7 @@ STYLE: dict[str, Any] = {
 def curves(runs: Sequence[Run], colours: Mapping[str, str]) -> str:
     """Loss, logit scale and mean validation top-1 over steps: thin lines for seeds, thick ones for means."""
     panels = (
-        ("loss", "training loss, nats", 1.0),
+        ("loss", "training loss, nats (more terms, more loss)", 1.0),
         ("logit_scale", "logit scale", 1.0),
         ("val_mean_top1", "mean validation top-1, %", 100.0),
     )
