@@ -45,7 +45,7 @@ def _client(root: Path) -> MlflowClient:
 class Tracker:
     """The experiment `rankclip/<study>`."""
 
-    def __init__(self, root: Path, study: str, primary_metric: str = "") -> None:
+    def __init__(self, root: Path, study: str, primary_metric: str = "final/mean/top1") -> None:
         """Nothing is opened before the first run needs it.
 
         Args:
@@ -54,8 +54,7 @@ class Tracker:
             primary_metric: metric by which MLflow sorts; greater is better.
         """
         self.root, self.study = root, study
-        # without the kind the UI opens with pages for language-model traces
-        self.tags = {"rankclip.study": study, "mlflow.experimentKind": "custom_model_development"}
+        self.tags = {"rankclip.study": study}
         if primary_metric:
             self.tags["mlflow.experiment.primaryMetric.name"] = primary_metric
             self.tags["mlflow.experiment.primaryMetric.greaterIsBetter"] = "True"
