@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -77,14 +78,20 @@ def test_ray_counts_only_when_its_state_answers(monkeypatch: pytest.MonkeyPatch)
         yield
 
     def answers(reply: Callable[[], list[object]]) -> None:
-        monkeypatch.setattr(ray.util.state, "list_nodes", lambda timeout: reply())
+        monkeypatch.setattr(
+            ray.util.state, "list_nodes", lambda address, timeout: asked.append(address) or reply()
+        )
 
     def silent() -> list[object]:
         raise TimeoutError("the State API may be temporarily unavailable")
 
+    asked: list[str] = []
     monkeypatch.setattr(launch, "session", session)
+    # the real one would start a Ray of its own here, where the session is none
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(gcs_address="127.0.0.1:1"))
     answers(lambda: [object(), object()])
     assert doctor._ray() == "2 nodes, and its State API answers"
+    assert asked == ["127.0.0.1:1"]  # and not whatever other Ray runs on the machine
     answers(silent)
     with pytest.raises(TimeoutError):
         doctor._ray()
