@@ -1,7 +1,7 @@
 # Every target works alone on a machine with Python 3.11 or newer, make and git: .venv is made when missing.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: repro test check format ui lock bench-faults bench-objectives bench-released bench-logit-scale
+.PHONY: repro test check format ui lock bench-faults bench-data bench-objectives bench-released bench-logit-scale
 
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -28,8 +28,12 @@ format: $(READY)
 	ruff format .
 	ruff check --fix .
 
-bench-faults: $(READY)  ## kill -9 in every stage at several moments, about ten minutes
+bench-faults: $(READY)  ## kill -9 in every stage at several moments, about forty minutes
 	python -m bench.faults
+	python -m bench.data_faults
+
+bench-data: $(READY)  ## ingest, download, index and loading against their peers, about half an hour
+	python -m bench.data
 
 bench-objectives: $(READY)  ## time and memory of the losses, on a machine that does nothing else
 	python -m bench.objectives

@@ -1,4 +1,4 @@
-"""Stage `curate`: verify what was crawled, filter it, drop duplicates and give every input row its reason."""
+"""Stage `curate`: verify what was crawled, check and compare it, and give every input row its reason."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from rankclip import config, lifecycle
 from rankclip.data.curation import curate
 
 
-def main(data: Annotated[Path, typer.Option(help="The study's folder of data, data/NAME.")]) -> None:
+def main(
+    data: Annotated[Path, typer.Option(help="The study's folder of data, data/NAME.")],
+    work: Annotated[Path, typer.Option(help="Folder for work in progress of this study, work/NAME.")],
+) -> None:
+    """Writes ledger.parquet and ledger.json."""
     study = config.load()
-    curate.run(study.curate, data=data)
+    curate.run(study.curate, data=data, work=work)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stage `ingest`: the source's caption file to a checked table of URLs."""
+"""Stage `ingest`: the source's list of captions and URLs to a checked table of URLs."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from rankclip import config, lifecycle
-from rankclip.data import ingest
+from rankclip.data import sources
+from rankclip.data.ingestion import ingest
 
 
 def main(out: Annotated[Path, typer.Option(help="Folder of the study's data.")]) -> None:
     """Writes source/, urls.parquet, refused.parquet and ingest.json."""
     study = config.load()
-    ingest.run(study.ingest, study.source, out=out)
+    ingest.run(study.ingest, sources.crawled(study.source), out=out)
 
 
 if __name__ == "__main__":

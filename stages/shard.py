@@ -16,7 +16,7 @@ def main(
     work: Annotated[Path, typer.Option(help="Folder for work in progress of this study, work/NAME.")],
 ) -> None:
     study = config.load()
-    shards.run(study.shard, data=data, work=work)
+    shards.run(study.shard, study.source, study.captions, data=data, work=work)
 
 
 if __name__ == "__main__":

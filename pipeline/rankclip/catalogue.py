@@ -9,14 +9,20 @@ from typing import Literal, get_args
 
 from rankclip import composition
 
-What = Literal["objectives", "models", "studies", "benchmarks"]
+What = Literal["objectives", "models", "studies", "benchmarks", "data", "captions"]
 
-GROUPS: dict[What, str] = {"objectives": "objective", "models": "model", "studies": "study"}
+GROUPS: dict[What, str] = {
+    "objectives": "objective",
+    "models": "model",
+    "studies": "study",
+    "data": "data",
+    "captions": "captions",
+}
 """Folder of `conf/` of each but the benchmarks, whose registry is a union."""
 
 
 def entries(what: What, conf: Path = composition.CONF) -> Iterator[tuple[str, str]]:
-    """Names of objectives, models, studies or benchmarks, each with a line on it.
+    """Names of what can be chosen, each with a line on it.
 
     Raises:
         InputError: there is no `conf/` here.

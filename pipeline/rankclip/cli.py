@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from rankclip import lifecycle
+from rankclip import data_cli, lifecycle
 from rankclip.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.add_typer(data_cli.app, name="data")
 Changes = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes, for example train.lr=2e-3.")
 ]
@@ -54,7 +55,8 @@ def check() -> None:
 @app.command("list")
 def list_(
     what: Annotated[
-        Literal["objectives", "models", "studies", "benchmarks"], typer.Argument(help="What to list.")
+        Literal["objectives", "models", "studies", "benchmarks", "data", "captions"],
+        typer.Argument(help="What to list."),
     ],
 ) -> None:
     """List what can be chosen, with a line on each."""

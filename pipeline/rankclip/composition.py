@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import yaml
 
 from rankclip import config, files
 from rankclip.config import Study
-from rankclip.data import tsv
+from rankclip.data.captions import table_files
+from rankclip.data.sources import INDEXED, listed, webdataset
 from rankclip.errors import InputError
 
 CONF = Path("conf")
-GROUPS = ("data", "model", "train", "evaluation")
+GROUPS = ("data", "captions", "model", "train", "evaluation")
 """Folders of `conf/` of which `rankclip use` takes one by name: `model=shapes-vit`."""
 
 OBJECTIVE = re.compile(r"arms\.[^.]+\.objective(\.replay)?")
@@ -43,8 +45,7 @@ def compose(study: str, changes: Sequence[str] = (), conf: Path = CONF) -> Study
     values = hydra_values("config", chosen, conf)
     for key, value in set_after.items():
         config.assign(values, path_of(key), value)
-    if "source" in values:
-        values["source"] = with_digest(values["source"])
+    complete(values)
     return config.validate(values, f"study {study}")
 
 
@@ -105,16 +106,35 @@ def value_of(text: str) -> Any:
         loader.dispose()
 
 
-def with_digest(source: object) -> object:
-    """A source section whose list, the user's own, is known by what it holds.
+def complete(values: dict[str, Any]) -> None:
+    """Fills in what follows from the rest: digests of the files that are studied, and the source's route.
 
     Raises:
-        InputError: there is no such list.
+        InputError: a file is not there.
     """
-    if not isinstance(source, dict) or source.get("name") != "tsv" or source.get("sha256") is not None:
-        return source
-    path = source.get("path")
-    return {**source, "sha256": tsv.digest_of(Path(path))} if isinstance(path, str) else source
+    source = values.get("source")
+    if not isinstance(source, dict):
+        return
+    name = source.get("name")
+    values.setdefault("route", config.route(str(name)))
+    if name in INDEXED:
+        if source.get("digest") is None and isinstance(source.get("place"), str):
+            source["digest"] = webdataset.digest_of(source["place"])
+    else:
+        fill_digest(source, listed.digest_of)
+        fill_digest(source.get("subset"), partial(listed.digest_of, key="source.subset.path"))
+    captions = values.get("captions")
+    digest_of = cache(table_files.digest_of)  # slots share tables of many gigabytes
+    for table in captions.values() if isinstance(captions, dict) else ():
+        fill_digest(table, digest_of)
+
+
+def fill_digest(section: object, digest_of: Callable[[Path], str]) -> None:
+    """Sets `sha256` of a section that names a file and not its digest."""
+    if not isinstance(section, dict) or section.get("sha256") is not None:
+        return
+    if isinstance(path := section.get("path"), str):
+        section["sha256"] = digest_of(Path(path))
 
 
 def hydra_values(name: str, chosen: list[str], conf: Path) -> dict[str, Any]:

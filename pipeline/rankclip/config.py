@@ -14,11 +14,12 @@ import yaml
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from rankclip import complaints, files
+from rankclip.data.captions.spec import Captions
 from rankclip.data.crawl.spec import DownloadSpec
 from rankclip.data.curation.spec import CurateSpec
-from rankclip.data.ingest_spec import IngestSpec
+from rankclip.data.ingestion.spec import IngestSpec
 from rankclip.data.sharding.spec import ShardSpec
-from rankclip.data.sources import SourceSpec
+from rankclip.data.sources import INDEXED, SourceSpec
 from rankclip.errors import InputError
 from rankclip.evaluation.spec import EvaluationSpec
 from rankclip.models.spec import ModelSpec
@@ -54,6 +55,21 @@ class StudySpec(Spec):
         return self
 
 
+class Route(Spec):
+    """The stages by which the source's pairs come to shards, for dvc.yaml; follows from the source."""
+
+    crawl: tuple[str, ...]
+    """The source's name where its images are crawled, else empty: ingest, download, curate, shard."""
+
+    index: tuple[str, ...]
+    """The source's name where its images are at hand, else empty: the stage index alone."""
+
+
+def route(name: str) -> dict[str, list[str]]:
+    """The route of the source of that name."""
+    return {"crawl": [], "index": [name]} if name in INDEXED else {"crawl": [name], "index": []}
+
+
 class Recipe(Spec):
     """What an arm's overrides may change."""
 
@@ -83,15 +99,25 @@ class Study(Spec):
 
     study: StudySpec
     source: SourceSpec
+    route: Route
     ingest: IngestSpec
     download: DownloadSpec
     curate: CurateSpec
+    captions: Captions
     shard: ShardSpec
     model: ModelSpec
     train: TrainSpec
     evaluation: EvaluationSpec
     report: ReportSpec
     arms: Annotated[dict[ArmName, Arm], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _route_is_the_sources(self) -> Self:
+        if self.route != Route.model_validate(route(self.source.name)):
+            raise ValueError(
+                f"route is not that of source {self.source.name}; let `rankclip use STUDY` write params.yaml"
+            )
+        return self
 
     @model_validator(mode="after")
     def _arms_are_different_runs(self) -> Self:
@@ -150,6 +176,23 @@ class Study(Spec):
                         f"arms.{name}.objective: top_k of {objective.name!r} needs {objective.fewest_pairs} "
                         f"pairs a batch, but train.batch_size is {pairs}; lower top_k"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _captions_are_there(self) -> Self:
+        for slot in self.captions:
+            if slot in self.source.slots:
+                raise ValueError(
+                    f"captions.{slot}: source {self.source.name} has that slot; name it otherwise"
+                )
+        known = (*self.source.slots, *self.captions)
+        recipes = {f"arms.{name}.overrides: ": self._recipe(name).train for name in self.arms}
+        for place, train in {"": self.train, **recipes}.items():
+            if train.captions not in known:
+                raise ValueError(
+                    f"{place}train.captions = {train.captions!r} is no slot of captions; "
+                    f"choose one of {', '.join(known)}"
+                )
         return self
 
     @model_validator(mode="after")

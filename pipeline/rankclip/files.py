@@ -128,10 +128,24 @@ def read_table(path: Path, columns: list[str] | None = None, remedy: str = REMED
         DataError: the file is missing, cannot be read or lacks a column.
     """
     with _opened(path, remedy) as file:
-        lacking = sorted(set(columns or ()) - set(file.schema_arrow.names))
-        if lacking:
-            raise DataError(f"{path} has no column {', '.join(lacking)}; {remedy}")
+        _require(file, columns, path, remedy)
         return file.read(columns)
+
+
+def read_batches(
+    path: Path, columns: list[str] | None = None, remedy: str = REMEDY, rows: int = 2**16
+) -> Iterator[pa.Table]:
+    """The table stored in a Parquet file, or only its `columns`, in tables of at most `rows` rows.
+
+    Raises:
+        DataError: the file is missing, cannot be read or lacks a column.
+    """
+    import pyarrow as pa
+
+    with _opened(path, remedy) as file:
+        _require(file, columns, path, remedy)
+        for batch in file.iter_batches(rows, columns=columns):
+            yield pa.Table.from_batches([batch])
 
 
 def column_names(path: Path, remedy: str = REMEDY) -> list[str]:
@@ -142,6 +156,12 @@ def column_names(path: Path, remedy: str = REMEDY) -> list[str]:
     """
     with _opened(path, remedy) as file:
         return list(file.schema_arrow.names)
+
+
+def _require(file: parquet.ParquetFile, columns: list[str] | None, path: Path, remedy: str) -> None:
+    lacking = sorted(set(columns or ()) - set(file.schema_arrow.names))
+    if lacking:
+        raise DataError(f"{path} has no column {', '.join(lacking)}; {remedy}")
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from rankclip.models.spec import ModelSpec
 from rankclip.progress import Watch
 from rankclip.tracking import RunLog, Tracker, git_commit
 from rankclip.training.parallel import refuse
-from rankclip.training.request import CODE, METRICS, TrainRequest
+from rankclip.training.request import CODE, METRICS, QUARANTINE, TrainRequest
 from rankclip.training.run import WEIGHTS, train_run
 from rankclip.training.spec import TrainSpec
 
@@ -202,7 +202,8 @@ def export(asked: Sequence[TrainRequest], out: Path) -> None:
     """Writes exactly these finished runs to an arm's folder, `seed-<k>` each."""
     shutil.rmtree(out, ignore_errors=True)
     for request in asked:
-        for name in EXPORTED:
+        damaged = [QUARANTINE] if (request.folder / QUARANTINE).exists() else []
+        for name in (*damaged, *EXPORTED):
             target = out / f"seed-{request.seed}" / name
             with files.replace(target) as beside:
                 shutil.copyfile(request.folder / name, beside)

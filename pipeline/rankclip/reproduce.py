@@ -19,7 +19,7 @@ from typing import Any
 
 import typer
 
-from rankclip import config, files, lifecycle
+from rankclip import config, files, lifecycle, storage
 from rankclip.config import Study
 from rankclip.launch.group import workers
 
@@ -48,7 +48,7 @@ def run(root: Path) -> int:
         path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
         environment = os.environ | {lifecycle.TIMES: str(times), "PATH": path}
         steps: list[list[str]] = [
-            [*DVC, "repro", "shard", "benchmarks"],
+            [*DVC, "repro", "shard" if study.route.crawl else "index", "benchmarks"],
             [sys.executable, "-m", "rankclip", "pretrain", "--pending"],
             [*DVC, "repro", *(f"pretrain@{arm}" for arm in study.arms)],
             [sys.executable, "-m", "rankclip", "evaluate", "--pending"],
@@ -84,9 +84,9 @@ def forget_incomplete(data: Path) -> None:
 def shards_are_there(manifest: Path) -> bool:
     """Whether every tar of a list of shards has its size, and their index its digest."""
     listed = files.read_json(manifest)
-    tars = {manifest.parent / name: of["bytes"] for name, of in listed["shards"].items()}
+    found = storage.of_tars(manifest.parent).sizes(".tar")
     index = manifest.parent / "index.parquet"
-    return all(path.is_file() and path.stat().st_size == size for path, size in tars.items()) and (
+    return all(found.get(name) == of["bytes"] for name, of in listed["shards"].items()) and (
         index.is_file() and files.sha256(index) == listed["index_sha256"]
     )
 

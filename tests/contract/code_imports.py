@@ -21,14 +21,20 @@ PLUMBING = frozenset(
         "complaints",
         "progress",
         "launch",
+        "storage",
         "tracking",
         "versions",
+        "data.bars",
     )
 )
 """What decides how work runs and how it is told, and no result."""
 
-VALUES = frozenset({"rankclip.evaluation.spec", "rankclip.data.sources"})
-"""Modules that only hold sections of the study, whose values stand in params.yaml; see `holds_values`."""
+VALUES = frozenset(
+    f"rankclip.{name}"
+    for name in ("evaluation.spec", "data.sources", "data.captions.slots", "data.ingestion.form")
+)
+"""Modules that only hold sections of the study, whose values stand in params.yaml, or names of columns; see
+`holds_values`."""
 
 
 @functools.cache
@@ -62,12 +68,15 @@ def left_out(module: str, besides: frozenset[str]) -> bool:
 
 
 def holds_values(module: str) -> bool:
-    """Whether a module called `*_spec` defines nothing but Specs without methods: fields and validators."""
-    if not module.endswith("_spec"):
+    """Whether a module called `spec` or `*_spec` defines nothing but Specs of fields and validators."""
+    if not module.endswith(("_spec", ".spec")):
         return False
     classes = [node for node in ast.parse(source(module).read_text()).body if isinstance(node, ast.ClassDef)]
     functions = [node for kind in classes for node in kind.body if isinstance(node, ast.FunctionDef)]
-    return all("validator" in ast.unparse(function.decorator_list[0]) for function in functions)
+    return bool(classes) and all(
+        function.decorator_list and "validator" in ast.unparse(function.decorator_list[0])
+        for function in functions
+    )
 
 
 def source(module: str) -> Path:

@@ -13,7 +13,7 @@ from typing import get_args
 import pytest
 import yaml
 
-from rankclip import cli, composition, config
+from rankclip import catalogue, cli, composition, config
 from rankclip.models.spec import ModelName
 from rankclip.objectives import Objective
 
@@ -22,7 +22,8 @@ CONF = ROOT / "conf"
 CLIP = "objective: {name: clip, terms: [{name: contrastive, weight: {name: constant, value: 1.0}}]}"
 BARE = "[{name: contrastive, weight: {name: constant, value: 1}}]"
 
-OWN_LIST = ["data=tsv", f"source.path={ROOT / 'README.md'}", "evaluation=digits", "train.validation=[digits]"]
+LIST = f"source.path={ROOT / 'README.md'}"
+OWN_LIST = ["data=list", LIST, "evaluation=digits", "train.validation=[digits]"]
 
 
 def ranks(options: str) -> str:
@@ -59,7 +60,25 @@ def committed() -> config.Study:
 
 @pytest.mark.parametrize("study", composition.names("study", CONF))
 def test_every_study_composes_and_is_named_as_its_file(study: str) -> None:
-    assert composition.compose(study, conf=CONF).study.name == study
+    assert composed(study).study.name == study
+
+
+def composed(study: str) -> config.Study:
+    """A study of `conf/`; one of a published list gets some file in its place."""
+    return composition.compose(study, [] if study.startswith("shapes") else [LIST], CONF)
+
+
+@pytest.mark.parametrize("study", composition.names("study", CONF))
+def test_a_study_of_a_published_list_knows_what_is_normal_and_removes_nothing(study: str) -> None:
+    if study.startswith("shapes"):
+        return
+    chosen = composed(study)
+    expected = chosen.source.expected
+    assert expected is not None
+    assert (chosen.curate.remove, chosen.route.crawl) == ((), (chosen.source.name,))
+    assert chosen.train.steps % (expected.pairs // chosen.train.batch_size) == 0, "whole epochs"
+    low, high = expected.survival
+    assert low * expected.rows <= expected.pairs <= high * expected.rows
 
 
 @pytest.mark.parametrize("model", composition.names("model", CONF))
@@ -169,7 +188,7 @@ def test_the_smoke_study_claims_nothing() -> None:
 
 def test_a_study_compares_at_least_three_seeds() -> None:
     for name in composition.names("study", CONF):
-        assert len(composition.compose(name, conf=CONF).study.seeds) >= 3
+        assert len(composed(name).study.seeds) >= 3
 
 
 def test_the_configuration_needs_no_large_package() -> None:
@@ -339,9 +358,9 @@ WRONG = {
     "an oracle where nothing is known": (
         "shapes-smoke",
         [*OWN_LIST, "arms.mine.objective=rankclip_oracle"],
-        ["arms.mine.objective", "teacher oracle", "which source tsv does not know"],
+        ["arms.mine.objective", "teacher oracle", "which source cc3m does not know"],
     ),
-    "an unknown source": ("shapes-smoke", ["source.name=nope"], ["source.name = 'nope'", "'shapes', 'tsv'"]),
+    "an unknown source": ("shapes-smoke", ["source.name=nope"], ["source.name = 'nope'", "'shapes', 'cc3m'"]),
     "a misspelt key": (
         "shapes-smoke",
         ["train.batchsize=8"],
@@ -363,7 +382,7 @@ WRONG = {
     "an unknown choice": (
         "shapes-smoke",
         ["train.captions=row"],
-        ["train.captions = 'row'", "'raw'", "'style'"],
+        ["train.captions = 'row' is no slot", "raw, detail, objects, background, style"],
     ),
     "a name that is no folder's": (
         "shapes-smoke",
@@ -444,13 +463,13 @@ WRONG = {
     ),
     "a list that is not there": (
         "shapes-smoke",
-        ["data=tsv", "source.path=nowhere.tsv"],
+        ["data=list", "source.path=nowhere.tsv"],
         ["source.path nowhere.tsv is not a file"],
     ),
-    "a list without a path": ("shapes-smoke", ["data=tsv"], ["source.path is missing"]),
+    "a list without a path": ("shapes-smoke", ["data=list"], ["source.path is missing"]),
     "a digest that is none": (
         "shapes-smoke",
-        ["data=tsv", "source.path=nowhere.tsv", "source.sha256=abc"],
+        ["data=list", "source.path=nowhere.tsv", "source.sha256=abc"],
         ["source.sha256 = 'abc'"],
     ),
     "the same benchmark twice": (
@@ -497,7 +516,7 @@ def test_a_params_file_that_is_no_study_is_refused_in_one_line(
 
 
 def test_the_installed_command_and_a_stage_refuse_alike(tmp_path: Path) -> None:
-    for command in (["rankclip", "check"], ["stages.curate", "--data", "data"]):
+    for command in (["rankclip", "check"], ["stages.curate", "--data", "data", "--work", "work"]):
         done = subprocess.run(
             [sys.executable, "-m", *command],
             cwd=tmp_path,
@@ -517,7 +536,7 @@ def test_a_command_that_was_not_told_what_to_do_says_how(command: str, run: Run)
     assert f"`rankclip {command} --pending`" in err
 
 
-@pytest.mark.parametrize("what", ["objectives", "models", "studies", "benchmarks"])
+@pytest.mark.parametrize("what", get_args(catalogue.What))
 def test_a_list_says_one_short_line_on_each(what: str, run: Run) -> None:
     code, out, _ = run("list", what)
     lines = [line.split(maxsplit=1) for line in out.splitlines()]
@@ -525,9 +544,9 @@ def test_a_list_says_one_short_line_on_each(what: str, run: Run) -> None:
     assert [line for line in lines if len(line) < 2] == []
     assert len({line for _, line in lines}) == len(lines) > 1
     assert max(map(len, out.splitlines())) <= 110
-    assert {"objectives": "rankclip", "models": "shapes-rn", "studies": "shapes", "benchmarks": "digits"}[
-        what
-    ] in dict(lines)
+    known = {"objectives": "rankclip", "models": "shapes-rn", "studies": "shapes", "benchmarks": "digits"}
+    known |= {"data": "cc12m", "captions": "dreamlip"}
+    assert known[what] in dict(lines)
 
 
 def test_outside_the_repository_a_study_is_not_looked_for(

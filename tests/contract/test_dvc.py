@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 from code_imports import PACKAGE, ROOT, source, used
 
+from rankclip.data.sources import Crawled
 from rankclip.evaluation import scoring
 from rankclip.training import request
 
@@ -19,8 +20,8 @@ STAGES: dict[str, dict[str, Any]] = {name: stage.get("do", stage) for name, stag
 FILES = frozenset({"rankclip.files"})
 """Moves bytes and is tested for that; a run that is finished stays good when it changes."""
 
-SOURCES = ("rankclip.data.shapes.spec", "rankclip.data.tsv")
-"""Called through a section of the study, which no import shows, by a stage that takes any source."""
+SOURCES = {name: [kind.__module__ for kind in get_args(Crawled)] for name in ("ingest", "download")}
+"""Called through a section of the study, which no import shows."""
 
 each_stage = pytest.mark.parametrize("name", STAGES)
 
@@ -70,9 +71,7 @@ def test_a_stage_reads_exactly_the_sections_that_it_declares(name: str) -> None:
 
 @each_stage
 def test_a_stage_depends_on_the_code_that_it_uses_and_on_no_other(name: str) -> None:
-    modules = used(f"stages.{name}")
-    if "source" in STAGES[name]["params"] and SOURCES[0] not in modules:
-        modules = used(f"stages.{name}", *SOURCES)
+    modules = used(f"stages.{name}", *SOURCES.get(name, ()))
     dependencies = [path for path in STAGES[name]["deps"] if path.startswith(("stages/", "pipeline/"))]
     uncovered = {module for module in modules if not any(covers(path, module) for path in dependencies)}
     unused = {path for path in dependencies if not any(covers(path, module) for module in modules)}
@@ -138,6 +137,12 @@ def test_a_stage_is_thin(name: str) -> None:
 
 def test_each_arm_is_a_stage_of_its_own() -> None:
     assert all(DVC["stages"][name]["foreach"] == "${arms}" for name in ("pretrain", "evaluate"))
+
+
+def test_a_list_is_crawled_and_tars_that_are_there_are_indexed() -> None:
+    routes = {name: stage["foreach"] for name, stage in DVC["stages"].items() if "route" in str(stage)}
+    crawled = dict.fromkeys(("ingest", "download", "curate", "shard"), "${route.crawl}")
+    assert routes == crawled | {"index": "${route.index}"}
 
 
 def test_large_folders_are_neither_hashed_nor_copied_by_dvc() -> None:

@@ -24,13 +24,24 @@ from rankclip.objectives.accumulate import accumulate
 from rankclip.objectives.batch import gathered
 
 README = (ROOT / "README.md").read_text()
+HOW_TO = (ROOT / "docs" / "data.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-PROSE = re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL)
-QUOTED = re.findall(r"`([^`\n]+)`", PROSE)
-TYPED = [line.split("  #")[0].strip() for kind, block in BLOCKS if not kind for line in block.splitlines()]
-COMMANDS = sorted(
-    {line for line in [*TYPED, *QUOTED] if re.match(r"(make|rankclip|dvc|source) [a-z.]", line)}
-)
+
+
+def quoted(page: str) -> list[str]:
+    """What stands in single quotes of code between the blocks."""
+    return re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", page, flags=re.MULTILINE | re.DOTALL))
+
+
+def commands(page: str) -> list[str]:
+    """What a page says to type."""
+    blocks = re.findall(r"^```\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    typed = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    known = re.compile(r"(make|rankclip|dvc|source) [a-z.]")
+    return sorted({line for line in [*typed, *quoted(page)] if known.match(line)})
+
+
+QUOTED, COMMANDS = quoted(README), commands(README)
 DVC: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 EXAMPLES = {"objectives/hinge.py", "benchmarks/folder.py", "objective/hinge.yaml"}
 """Files that the reader is shown how to write."""
@@ -62,15 +73,16 @@ def made() -> set[str]:
     return found | links | run | {"mlflow.db", "dvc.lock", "work/", ".venv/bin/activate"}
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_of_the_readme_exists(command: str) -> None:
+@pytest.mark.parametrize("command", sorted({*COMMANDS, *commands(HOW_TO)}))
+def test_a_command_of_the_readme_and_of_the_how_to_exists(command: str) -> None:
     program, *words = command.split()
     if program == "make":
         assert f"\n{words[0]}: $(READY)" in (ROOT / "Makefile").read_text()
     elif program == "rankclip":
-        known = typer.main.get_group(cli.app).commands
-        assert words[0] in known
-        options = {name for parameter in known[words[0]].params for name in parameter.opts}
+        known: Any = typer.main.get_group(cli.app)
+        while getattr(known, "commands", None):
+            known = known.commands[words.pop(0)]
+        options = {name for parameter in known.params for name in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= options
     elif program == "dvc":
         assert words[0] in {"repro", "exp", "metrics", "plots", "params"}
@@ -79,11 +91,18 @@ def test_a_command_of_the_readme_exists(command: str) -> None:
         assert words == [".venv/bin/activate"]
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("rankclip use ")])
-def test_a_study_of_the_readme_composes(
+@pytest.mark.parametrize(
+    "command", [command for command in COMMANDS + commands(HOW_TO) if command.startswith("rankclip use ")]
+)
+def test_a_study_of_the_readme_and_of_the_how_to_composes(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "captions.tsv").write_text("a red square\thttp://a.example/1.jpg\n")
+    for name in ("Train_GCC-training.tsv", "cc12m.tsv", "list.tsv", "mine.parquet", "t.parquet"):
+        (tmp_path / name).write_text("a red square\thttp://a.example/1.jpg\n")
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "cc3m_3long_3short_1raw_captions_url.csv").touch()
+    (tmp_path / "tars").mkdir()
+    (tmp_path / "tars" / "00000.tar").touch()
     monkeypatch.chdir(tmp_path)
     study, *changes = shlex.split(command)[2:]
     if changes == ["arms.hinge.objective=hinge"]:  # the loss that the reader writes, see below

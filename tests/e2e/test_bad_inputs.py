@@ -39,17 +39,18 @@ def own_list(study: Project) -> Iterator[Callable[[bytes], None]]:
     """Writes the list that the study then reads its captions and URLs from."""
     path = study.folder / "captions.tsv"
     with study.params() as values:
-        before = values["source"]
+        before = {name: values[name] for name in ("source", "route")}
 
     def write(content: bytes) -> None:
         path.write_bytes(content)
         digest = hashlib.sha256(content).hexdigest()
         with study.params() as values:
-            values["source"] = {"name": "tsv", "path": str(path), "sha256": digest}
+            values["source"] = {"name": "cc3m", "path": str(path), "sha256": digest}
+            values["route"] = {"crawl": ["cc3m"], "index": []}
 
     yield write
     with study.params() as values:
-        values["source"] = before
+        values.update(before)
 
 
 def one_line(said: str) -> str:
@@ -98,7 +99,7 @@ def test_a_truncated_tar_of_the_crawl_is_named_with_its_remedy(study: Project) -
     tar.unlink()  # a link to the file in work
     tar.write_bytes(content[: len(content) // 2])
     ledger = (study.data / "ledger.parquet").read_bytes()
-    line = one_line(study.stage("curate", "--data", f"data/{STUDY}", code=1))
+    line = one_line(study.stage("curate", "--data", f"data/{STUDY}", "--work", f"work/{STUDY}", code=1))
     assert "crawl/00001.tar" in line
     assert "dvc repro -f -s download" in line
     assert (study.data / "ledger.parquet").read_bytes() == ledger

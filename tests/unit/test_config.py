@@ -124,14 +124,12 @@ def test_a_replay_is_not_the_run_of_an_arm_that_itself_replays(values: dict[str,
 
 
 def test_an_oracle_wants_a_source_that_knows_the_truth_also_for_a_replay(values: dict[str, Any]) -> None:
-    source = {"name": "tsv", "path": "list.tsv", "sha256": "0" * 64}
-    listed = values | {"source": source}
-    assert config.validate(listed, "here").source.name == "tsv"
-    told = (
-        r"^here: arms\.mine\.objective: teacher oracle of 'rankclip_oracle' needs .* source tsv does not know"
-    )
-    arms = composition.compose("shapes-smoke", ["arms.mine.objective=rankclip_oracle"], CONF).dump()["arms"]
-    for mine in (arms["mine"], replaying("rankclip_oracle")):
+    source = {"name": "cc3m", "path": "list.tsv", "sha256": "0" * 64}
+    listed = values | {"source": source, "route": config.route("cc3m")}
+    assert config.validate(listed, "here").source.name == "cc3m"
+    told = r"^here: arms\.mine\.objective: teacher oracle .* needs .* which source cc3m does not know"
+    oracle = composition.compose("shapes-smoke", ["arms.mine.objective=rankclip_oracle"], CONF)
+    for mine in (oracle.dump()["arms"]["mine"], replaying("rankclip_oracle")):
         wrong = values["arms"] | {"mine": mine}
         assert config.validate(values | {"arms": wrong}, "here").source.has_latents
         with pytest.raises(InputError, match=told):

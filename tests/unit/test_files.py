@@ -96,6 +96,14 @@ def test_a_table_is_read_by_column_also_when_a_name_has_a_dot(tmp_path: Path) ->
     assert files.column_names(tmp_path / "a.parquet") == ["row", "captions.raw"]
 
 
+def test_a_table_is_also_read_in_pieces_whatever_its_row_groups(tmp_path: Path) -> None:
+    files.write_table(tmp_path / "a.parquet", pa.table({"row": range(10), "b": ["x"] * 10}))
+    pieces = list(files.read_batches(tmp_path / "a.parquet", ["row"], rows=4))
+    assert [piece["row"].to_pylist() for piece in pieces] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    with pytest.raises(DataError, match="no column c"):
+        next(files.read_batches(tmp_path / "a.parquet", ["c"]))
+
+
 @pytest.mark.parametrize("name", ["missing", "text", "cut"])
 def test_a_table_that_cannot_be_read_is_named_with_the_remedy(tmp_path: Path, name: str) -> None:
     files.write_table(tmp_path / "whole.parquet", TABLE)

@@ -7,17 +7,21 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from operator import truediv
 from pathlib import Path
 
 import psutil
 import pytest
 
 from rankclip import launch
+from rankclip.data import processes
 from rankclip.errors import RunError
 from rankclip.launch import guard
-from rankclip.launch.tasks import dotted
+from rankclip.launch.calls import dotted
 
 FUNCTIONS = """
 import os, subprocess, time
@@ -47,6 +51,11 @@ def together(item):
     running = len(list(Path(item["folder"]).iterdir()))
     Path(item["folder"], item["key"]).unlink()
     return running
+
+def wait_for(item):
+    while not Path(item["file"]).exists():
+        time.sleep(0.01)
+    return os.getpid()
 
 def endless(item):
     subprocess.Popen(["sleep", "600"])
@@ -154,6 +163,97 @@ def test_a_full_disk_in_a_task_is_one_line_also_where_its_log_finds_no_room(tmp_
 def test_no_more_tasks_than_slots_run_at_once(tmp_path: Path) -> None:
     items = [{"key": str(x), "folder": str(tmp_path)} for x in range(3)]
     assert launch.values(launch.map_tasks("launched:together", items, cpus=0.1, slots=1)) == [1, 1, 1]
+
+
+class Drawn:
+    """Items that note how many of them were drawn; each waits for the file of its number."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self.folder = folder
+        self.count = count
+        self.drawn = 0
+
+    def __iter__(self) -> Iterator[dict[str, object]]:
+        for number in range(self.count):
+            self.drawn += 1
+            yield {"key": f"shard {number}", "file": str(self.folder / str(number))}
+
+    def let(self, *numbers: int) -> None:
+        for number in numbers:
+            (self.folder / str(number)).touch()
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_stream_draws_items_when_there_is_room_and_gives_outcomes_as_they_come(tmp_path: Path) -> None:
+    items = Drawn(tmp_path, 6)
+    stream = launch.stream_tasks("launched:wait_for", items, slots=2, cpus=0.5, logs=tmp_path)
+    items.let(1)
+    first = next(stream)
+    assert (first.item["key"], items.drawn) == ("shard 1", 2)
+    items.let(*range(6))
+    others = list(stream)
+    assert {outcome.item["key"] for outcome in others} == {f"shard {number}" for number in (0, 2, 3, 4, 5)}
+    assert len({outcome.value for outcome in (first, *others)}) < 6  # processes are used again
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_stream_in_order_waits_for_a_slow_item_with_bounded_outcomes(tmp_path: Path) -> None:
+    items = Drawn(tmp_path, 12)
+    items.let(*range(1, 12))
+    drawn: list[int] = []
+
+    def let_the_first_go() -> None:
+        wait_until(lambda: items.drawn == 4, timeout_s=60)
+        time.sleep(0.5)
+        drawn.append(items.drawn)
+        items.let(0)
+
+    thread = threading.Thread(target=let_the_first_go)
+    thread.start()
+    stream = launch.stream_tasks("launched:wait_for", items, slots=2, cpus=0.5, ordered=True, logs=tmp_path)
+    assert [outcome.item["key"] for outcome in stream] == [f"shard {number}" for number in range(12)]
+    thread.join()
+    assert drawn == [4]
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_stream_tries_items_again_whose_process_dies_but_not_for_ever(tmp_path: Path) -> None:
+    kinds = ("dies", "dies once", "fails")
+    items = ({"key": what, "what": what, "trace": str(tmp_path / what)} for what in kinds)
+    stream = launch.stream_tasks("launched:troubled", items, logs=tmp_path / "logs")
+    outcomes = {outcome.item["key"]: outcome for outcome in stream}
+    assert outcomes["dies once"].value == "dies once"
+    assert (outcomes["dies"].died, outcomes["fails"].died) == (True, False)
+    assert "its process died 3 times" in outcomes["dies"].error
+    assert (tmp_path / "dies").read_text() == "xxx"
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_what_a_stream_runs_ends_when_nobody_listens(tmp_path: Path) -> None:
+    (tmp_path / "0").touch()
+    items = [{"file": str(tmp_path / "0")}, {"file": str(tmp_path / "never")}]
+    stream = launch.stream_tasks("launched:wait_for", items, slots=2, cpus=0.5, logs=tmp_path)
+    next(stream)
+    stream.close()
+    [session] = {os.environ[guard.MARK]}
+    wait_until(lambda: not any("ray::wait_for" in " ".join(p.cmdline()) for p in guard.marked(session)), 20)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_mapped_items_are_tasks_on_a_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import ray
+
+    monkeypatch.setenv("RAY_ADDRESS", ray.get_runtime_context().gcs_address)
+    monkeypatch.chdir(tmp_path)
+    assert list(processes.mapped(abs, range(-9, 0), images=processes.WORTH_SHARING)) == list(range(9, 0, -1))
+    assert os.getpid() not in set(processes.mapped(process_of, range(3), images=processes.WORTH_SHARING))
+    assert set(processes.mapped(process_of, range(3), images=10)) == {os.getpid()}
+    with pytest.raises(RunError, match=r"^truediv 2 of 2 failed: ZeroDivisionError"):
+        list(processes.mapped(partial(truediv, 1), [1, 0], images=processes.WORTH_SHARING))
+
+
+def process_of(item: int) -> int:
+    return os.getpid()
 
 
 @pytest.mark.usefixtures("ray_session")

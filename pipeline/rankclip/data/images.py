@@ -16,6 +16,10 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
 MAX_SIDE = 65_500
 """The longest side that a JPEG can have, in pixels."""
 
+MAX_SCANS = 100
+"""Passes over the picture that a JPEG may ask for; encoders make up to about 20. A pass may be 60 bytes long
+and cost as much time as the whole picture, so that a file of 10 MB could keep a decoder busy for an hour."""
+
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -34,6 +38,8 @@ def opened(blob: bytes) -> Iterator[Image.Image]:
     Raises:
         Exception: of any class; decoders fail on damaged bytes in every way there is.
     """
+    if blob.startswith(b"\xff\xd8") and blob.count(b"\xff\xda") > MAX_SCANS:
+        raise ValueError(f"a JPEG of more than {MAX_SCANS} scans")
     with warnings.catch_warnings():
         # Pillow warns of odd metadata, which do not matter, and of large sizes, which have their own cap
         warnings.simplefilter("ignore")

@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
 from rankclip import files
+from rankclip.data import tar_members
 from rankclip.errors import DataError
+
+BLOCK = 4 << 20
+"""Bytes read at a time where a whole file is read."""
 
 
 class Span(NamedTuple):
@@ -22,29 +26,103 @@ class Span(NamedTuple):
     size: int
 
 
+class Seeking:
+    """A file read where one wants to, as `tar_members.Source`."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.at = 0
+
+    def take(self, size: int) -> bytes:
+        """The next bytes; fewer at the end."""
+        self._file.seek(self.at)
+        blob = self._file.read(size)
+        self.at += len(blob)
+        return blob
+
+    def skip(self, size: int) -> None:
+        """Goes on without reading."""
+        self.at += size
+
+
+class Stream:
+    """A file read once from its beginning to its end, as `tar_members.Source`, and its digest."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+        self._block = b""
+        self._next = 0
+        self.at = 0
+
+    @property
+    def sha256(self) -> str:
+        """Of all that was read, in hexadecimal."""
+        return self._hash.hexdigest()
+
+    def take(self, size: int) -> bytes:
+        """The next bytes; fewer at the end."""
+        blob = self._rest(size)
+        if len(blob) == size:
+            return blob
+        pieces = [blob]
+        while size := size - len(pieces[-1]):
+            if not self._fill():
+                break
+            pieces.append(self._rest(size))
+        return b"".join(pieces)
+
+    def _rest(self, size: int) -> bytes:
+        blob = self._block[self._next : self._next + size]
+        self._next += len(blob)
+        self.at += len(blob)
+        return blob
+
+    def skip(self, size: int) -> None:
+        """Goes on by `size` bytes, or to the end."""
+        while size:
+            step = min(size, len(self._block) - self._next)
+            self._next += step
+            self.at += step
+            size -= step
+            if size and not self._fill():
+                return
+
+    def finish(self) -> None:
+        """Reads on to the end.
+
+        Raises:
+            tar_members.DamagedError: there is more than zeros.
+        """
+        start = self.at
+        while blob := self.take(BLOCK):
+            if blob.count(0) < len(blob):
+                raise tar_members.DamagedError(f"it goes on after its end at byte {start}, with another tar?")
+
+    def _fill(self) -> bool:
+        self._block, self._next = self._file.read(BLOCK), 0
+        self._hash.update(self._block)
+        return bool(self._block)
+
+
 def listing(path: Path, remedy: str) -> dict[str, Span]:
     """Name -> span of every regular file in a tar, in the order in which they are stored.
 
-    Nothing is unpacked, so names need not be trusted. `tarfile` takes a damaged header, or a file cut between
-    two members, for the end of the archive: the block of zeros that ends a whole one is looked for here.
+    Nothing is unpacked, so names need not be trusted; of one stored twice the first counts.
 
     Raises:
         DataError: the tar is missing, damaged or cut off; the message ends in `remedy`.
     """
     spans: dict[str, Span] = {}
     try:
-        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            for member in tar:
-                if member.isreg() and not member.issparse():
-                    spans.setdefault(member.name, Span(member.offset_data, member.size))
-            file.seek(tar.offset)
-            complete = file.read(tarfile.BLOCKSIZE) == tarfile.NUL * tarfile.BLOCKSIZE
+        with path.open("rb") as file:
+            for member in tar_members.members(Seeking(file)):
+                name = member.name.decode("utf-8", "surrogateescape")
+                spans.setdefault(name, Span(member.offset, member.size))
     except FileNotFoundError:
         raise DataError(f"{path} is missing; {remedy}") from None
-    except (OSError, tarfile.TarError, ValueError) as error:
+    except (OSError, tar_members.DamagedError) as error:
         raise DataError(f"{path} is not a whole tar ({files.one_line(error)}); {remedy}") from None
-    if not complete:
-        raise DataError(f"{path} is not a whole tar (cut off or damaged at byte {tar.offset}); {remedy}")
     return spans
 
 

@@ -22,6 +22,7 @@ CODE = (
     "data/benchmarks/benchmark_folder.py",
     "data/benchmarks/content.py",
     "data/benchmarks/gains.py",
+    "data/tar_members.py",
     "data/tars.py",
     "evaluation/encoder.py",
     "evaluation/metrics.py",

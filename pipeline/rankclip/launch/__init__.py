@@ -1,11 +1,13 @@
 """The only door to Ray tasks and Ray Train: schedules runs alike on one machine and on a cluster.
 
-`map_tasks` runs a function of one device over items, `train_group` one function on several workers at
-once, and `session` is the Ray both run on: the cluster at `RAY_ADDRESS`, or a local one that ends with us.
+`map_tasks` runs a function of one device over items, `stream_tasks` a function over any number of them,
+`train_group` one function on several workers at once, and `session` is the Ray they run on: the cluster at
+`RAY_ADDRESS`, or a local one that ends with us.
 """
 
 from rankclip.launch.group import train_group
-from rankclip.launch.session import session
-from rankclip.launch.tasks import Outcome, map_tasks, values
+from rankclip.launch.queue import Outcome
+from rankclip.launch.session import on_cluster, session
+from rankclip.launch.tasks import map_tasks, room, stream_tasks, values
 
-__all__ = ["Outcome", "map_tasks", "session", "train_group", "values"]
+__all__ = ["Outcome", "map_tasks", "on_cluster", "room", "session", "stream_tasks", "train_group", "values"]

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from rankclip.errors import InputError, RunError
+from rankclip.launch.calls import Function, Json, call, dotted
 from rankclip.launch.session import session
-from rankclip.launch.tasks import Function, Json, call, dotted
 
 START_TIMEOUT_S = 300
 """Seconds for all workers to come up; Ray's 60 are short where torch is imported cold on few cores."""

@@ -30,6 +30,11 @@ TEMPORARY = Path("/", "tmp")
 """Where local sessions keep their sockets, whose paths may have 103 bytes: TMPDIR is often too long."""
 
 
+def on_cluster() -> bool:
+    """Whether RAY_ADDRESS names a cluster to work on."""
+    return bool(os.environ.get("RAY_ADDRESS"))
+
+
 @contextlib.contextmanager
 def session(*, dashboard: bool = False) -> Iterator[None]:
     """Connects to Ray for the time of the block; within another such block it does nothing.

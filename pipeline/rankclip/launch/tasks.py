@@ -1,41 +1,16 @@
-"""One Ray task for each item: seeds of an arm side by side, on one machine or on a cluster."""
+"""One Ray task for each item: seeds of an arm side by side, shards of a crawl by the thousand."""
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import logging
-import time
-import traceback
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from rankclip.errors import RankclipError, RunError, disk_full
+from rankclip.errors import RunError
+from rankclip.launch.calls import Function, Json, dotted, guarded_call
+from rankclip.launch.queue import Outcome, Polling, Queue, Submit
 from rankclip.launch.session import session
-
-Json = dict[str, Any]
-Function = str | Callable[[Json], Any]
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one item."""
-
-    item: Json
-    """The item, as given."""
-    value: Any = None
-    """What the function returned; None when it failed."""
-    error: str = ""
-    """One line that names the item; empty when it succeeded."""
-
-    @property
-    def ok(self) -> bool:
-        """Whether the function returned."""
-        return not self.error
 
 
 def values(outcomes: Sequence[Outcome]) -> list[Any]:
@@ -83,64 +58,81 @@ def map_tasks(
     if not items:
         return []
     target = dotted(function)
-    queue = _Queue(target, items, logs)
+    polling = Polling(every_s, on_poll) if on_poll else Polling(every_s)
+    queue = Queue(target, items, logs, tries=2, polling=polling)
     with session():
         _fits(cpus, gpus)
-        submit = _submitter(target, cpus, gpus)
-        try:
-            queue.run(submit, slots or len(items), on_poll or (lambda: None), every_s)
-        finally:
-            queue.cancel()
-    return [queue.outcomes[index] for index in range(len(items))]
+        # max_calls: a process of its own for each item, since random state and threads are of a process
+        submit = _submitter(target, num_cpus=cpus, num_gpus=gpus, max_calls=1)
+        outcomes = dict(queue.run(submit, lambda: slots or len(items)))
+    return [outcomes[index] for index in range(len(items))]
 
 
-def dotted(function: Function) -> str:
-    """The name "package.module:name" by which a worker imports `function`.
+def stream_tasks(
+    function: Function,
+    items: Iterable[Json],
+    *,
+    slots: int | None = None,
+    cpus: float = 1,
+    tries: int = 3,
+    ordered: bool = False,
+    logs: Path = Path("work/logs"),
+) -> Iterator[Outcome]:
+    """Calls `function` for each of any number of items; yields outcomes as they come, or in order.
+
+    Items are drawn no sooner than there is a slot for them, outcomes are not kept, and processes are used
+    again. What runs is cancelled when the caller stops listening.
+
+    Args:
+        function: as in `map_tasks`; takes and returns what pickles.
+        items: as in `map_tasks`; their values need only pickle.
+        slots: the most tasks under way; by default twice what the nodes hold now, so that none waits for us.
+        cpus: CPU cores of a task.
+        tries: how often an item is tried whose process or node dies.
+        ordered: in the order of the items; twice as many outcomes as slots then wait for a slow one at most.
+        logs: folder for tracebacks.
 
     Raises:
-        TypeError: it has no such name (a lambda, a nested function, one of `__main__`).
+        RunError: Ray does not start, or no node has so many CPUs.
     """
-    if isinstance(function, str):
-        return function
-    name = getattr(function, "__qualname__", "")
-    if not name.isidentifier() or function.__module__ == "__main__":
-        raise TypeError(f"{function!r} cannot be imported by a worker; define it at the top of a module")
-    return f"{function.__module__}:{name}"
+    target = dotted(function)
+    queue = Queue(target, items, logs, tries)
+    with session():
+        _fits(cpus, 0)
+        submit = _submitter(target, num_cpus=cpus, scheduling_strategy="SPREAD")
+        most = (lambda: 2 * room(cpus)) if slots is None else (lambda: slots)
+        if ordered:
+            yield from _in_order(queue, submit, most)
+            return
+        with closing(queue.run(submit, most)) as found:
+            for _, outcome in found:
+                yield outcome
 
 
-def call(target: str, item: Json) -> Any:
-    """Calls the function named `target` with `item`.
-
-    Raises:
-        RunError: the disk is full.
-    """
-    module, _, name = target.partition(":")
-    try:
-        return getattr(importlib.import_module(module), name)(item)
-    except RankclipError:
-        raise
-    except Exception as error:
-        if line := disk_full(error):
-            raise RunError(line) from error
-        raise
+def _in_order(queue: Queue, submit: Submit, slots: Callable[[], int]) -> Iterator[Outcome]:
+    held: dict[int, Outcome] = {}
+    given = 0
+    with closing(queue.run(submit, slots, lambda: given)) as found:
+        for index, outcome in found:
+            held[index] = outcome
+            while given in held:
+                given += 1
+                yield held.pop(given - 1)
 
 
-def _guarded_call(target: str, item: Json) -> tuple[Any, str, str]:
-    """(value, error, traceback), all of which travel: an exception of a library may not pickle."""
-    try:
-        return call(target, item), "", ""
-    except RankclipError as error:
-        return None, str(error), traceback.format_exc()
-    except Exception as error:
-        return None, f"{type(error).__name__}: {error}", traceback.format_exc()
-
-
-def _submitter(target: str, cpus: float, gpus: float) -> Callable[[Json], Any]:
+def _submitter(target: str, **options: Any) -> Submit:
     import ray
 
-    # max_calls: a process of its own for each item, since random state and thread counts are of a process.
-    task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0, max_calls=1)(_guarded_call)
-    return lambda item: task.remote(target, item)
+    task = ray.remote(max_retries=0, **options)(guarded_call)
+    function = target.rpartition(":")[2]
+    return lambda item: task.options(name=f"{function} {item.get('key', '')}").remote(target, item)
+
+
+def room(cpus: float) -> int:
+    """How many tasks of so many CPUs run at once on the nodes there are now; call it within `session`."""
+    import ray
+
+    return max(1, int(ray.cluster_resources().get("CPU", 1) / cpus))
 
 
 def _fits(cpus: float, gpus: float) -> None:
@@ -152,71 +144,3 @@ def _fits(cpus: float, gpus: float) -> None:
         raise RunError(
             f"a run asks for {cpus:g} CPUs and {gpus:g} GPUs, the nodes have {largest}; ask for less"
         )
-
-
-class _Queue:
-    """Items on their way through Ray."""
-
-    def __init__(self, target: str, items: Sequence[Json], logs: Path) -> None:
-        self.target, self.items, self.logs = target, items, logs
-        self.waiting = deque(range(len(items)))
-        self.running: dict[Any, int] = {}
-        self.retried: set[int] = set()
-        self.outcomes: dict[int, Outcome] = {}
-
-    def run(
-        self, submit: Callable[[Json], Any], slots: int, on_poll: Callable[[], None], every_s: float
-    ) -> None:
-        import ray
-
-        next_poll = time.monotonic() + every_s
-        while self.waiting or self.running:
-            while self.waiting and len(self.running) < slots:
-                index = self.waiting.popleft()
-                self.running[submit(self.items[index])] = index
-            left_s = max(0.0, next_poll - time.monotonic())
-            done, _ = ray.wait(list(self.running), timeout=left_s)
-            for reference in done:
-                self._collect(reference)
-            if time.monotonic() >= next_poll:
-                on_poll()
-                next_poll = time.monotonic() + every_s
-        on_poll()
-
-    def cancel(self) -> None:
-        import ray
-
-        for reference in self.running:
-            with contextlib.suppress(Exception):
-                ray.cancel(reference, force=True)
-
-    def _collect(self, reference: Any) -> None:
-        import ray
-
-        index = self.running.pop(reference)
-        try:
-            value, error, trace = ray.get(reference)
-        except ray.exceptions.RayError as lost:
-            if index not in self.retried:
-                self.retried.add(index)
-                self.waiting.appendleft(index)
-                logger.warning("%s: its process died; trying once more", self._name(index))
-                return
-            value, error, trace = None, "its process died twice (killed, or out of memory?)", str(lost)
-        if error:
-            error = f"{self._name(index)} failed: {' '.join(error.split())}{self._log(index, trace)}"
-        self.outcomes[index] = Outcome(self.items[index], value, error)
-
-    def _name(self, index: int) -> str:
-        return str(self.items[index].get("key", f"{self.target} item {index}"))
-
-    def _log(self, index: int, trace: str) -> str:
-        """Keeps a traceback; the end of the line that says where."""
-        safe = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in self._name(index))
-        path = self.logs / f"{safe}.log"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(trace)
-        except OSError:  # a full disk fails the runs too, and their lines are what counts
-            return ""
-        return f" (details: {path})"

@@ -136,10 +136,17 @@ def register() -> None:
     open_clip.add_model_config(CONFIGS)
 
 
+KNOWN_WORDS = 200_000
+"""Words that a tokenizer remembers; it would keep every one it ever saw, millions in a web crawl."""
+
+
 def tokenize(spec: ModelSpec, texts: Sequence[str]) -> Tensor:
     """CLIP tokens of captions, padded with zeros: `[N, context]`, int64."""
     register()
-    tokens: Tensor = tokenizer(spec.name)(list(texts))
+    known = tokenizer(spec.name)
+    tokens: Tensor = known(list(texts))
+    if len(known.cache) > KNOWN_WORDS:
+        known.cache = {known.decoder[token]: known.decoder[token] for token in known.all_special_ids}
     return tokens
 
 

@@ -9,7 +9,6 @@ from rankclip import files
 from rankclip.report import (
     ablation,
     contact_sheet,
-    downloads,
     examples,
     headline,
     markdown,
@@ -42,7 +41,7 @@ def run(
         results: holds `<arm>/results.parquet` and `<arm>/predictions.parquet`.
         runs_folder: holds `<arm>/seed-<k>/metrics.jsonl` and `record.json`.
         ledger: `ledger.parquet` with `ledger.json` beside it.
-        shards: the shards with `index.parquet`.
+        shards: the folder with `index.parquet` and `card.json`.
         benchmarks: holds `wds_<name>/classnames.txt`, from which chance levels come.
         out: folder of the report; its parent gets links to the files of `LATEST`.
 
@@ -88,13 +87,14 @@ def gather(
     benchmarks: Path,
 ) -> Content:
     """Everything that the report shows; arguments and errors as in `run`."""
-    from rankclip.data.loading.samples import Samples
+    from rankclip.data.inspection import agreement, card, tally
 
     roles = ablation.Roles(spec.baseline, spec.treatment, spec.control)
     averaged = ablation.headline_benchmarks(measured, spec.headline_metric)
     values = ablation.with_means(measured, spec.headline_metric)
-    with Samples(shards) as samples:
-        sheet = contact_sheet.contact_sheet(samples, spec.contact_images)
+    told, counted = card.read(shards), tally.of_ledger(ledger)
+    agreement.require_same_samples(ledger, shards / "index.parquet")
+    agreement.require_same_counts(told, counted, shards)
     return Content(
         subject=subject,
         level=spec.level,
@@ -108,8 +108,9 @@ def gather(
         chance=chance_levels(benchmarks, measured),
         examples=examples.measure(results, subject, measured, spec, averaged),
         runs=runs.read_runs(runs_folder, subject, measured),
-        downloads=downloads.read_downloads(ledger, shards),
-        sheet=sheet,
+        tally=counted,
+        card=told,
+        sheet=contact_sheet.contact_sheet(shards, spec.contact_images),
     )
 
 

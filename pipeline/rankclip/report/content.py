@@ -6,11 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from rankclip.data.inspection.tally import Tally
 from rankclip.report import ablation
 from rankclip.report.ablation import Roles, Row
 from rankclip.report.contact_sheet import Thumbnail
-from rankclip.report.downloads import Downloads
 from rankclip.report.examples import Measured
 from rankclip.report.headline import Headline
 from rankclip.report.runs import Run
@@ -22,7 +23,8 @@ class Content:
     """What the page and the tables are made from.
 
     `table`: differences to the baseline; `control`: the treatment's differences to the control, empty without
-    one; `chance`: score of guessing by benchmark and metric, where it is known.
+    one; `chance`: score of guessing by benchmark and metric, where it is known; `tally`: the ledger, counted;
+    `card`: the data card as stored.
     """
 
     subject: Subject
@@ -35,7 +37,8 @@ class Content:
     chance: Mapping[tuple[str, str], float]
     examples: Sequence[Measured]
     runs: Sequence[Run]
-    downloads: Downloads
+    tally: Tally
+    card: Mapping[str, Any]
     sheet: Sequence[Thumbnail]
 
     @property

@@ -1,52 +1,15 @@
-"""The sections of the page about where things come from: the data, the download, the runs."""
+"""The section of the page about where the numbers come from: runs, digests, versions."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from rankclip.report import labels
-from rankclip.report.contact_sheet import Thumbnail
 from rankclip.report.content import Content
-from rankclip.report.downloads import OK
-from rankclip.report.markup import cell, folded, note, section, table, text
+from rankclip.report.markup import cell, folded, section, table, text
 from rankclip.report.runs import Run
 
 FILES = "ablation.csv, ablation.md, control.csv, examples.csv, curves.csv, headline.json, results.parquet"
-
-
-def data(content: Content) -> str:
-    """The contact sheet."""
-    sheet = "".join(_thumbnail(each) for each in content.sheet)
-    shown, total = len(content.sheet), content.downloads.accepted
-    words = f"{shown} of {total:,} training pairs, evenly spread, with their captions as crawled."
-    return section("Data", note(words), f'<div class="sheet">{sheet}</div>')
-
-
-def download(content: Content) -> str:
-    """Where every input row ended."""
-    downloads = content.downloads
-    most = max((count for _, _, count in downloads.reasons), default=1)
-    lines = "".join(
-        f'<tr><th scope="row">{text(reason)}</th>'
-        + cell(text(stage if reason != OK else labels.NONE))
-        + cell(f"{count:,}", "n")
-        + cell(f"{100 * count / downloads.rows:.2f} %", "n")
-        + cell(_bar(reason, count / most), "wide")
-        + "</tr>"
-        for reason, stage, count in downloads.reasons
-    )
-    total = sum(count for _, _, count in downloads.reasons)
-    refused = total - downloads.accepted
-    check = (
-        f"{downloads.rows:,} input rows = {total:,}, the sum of all reasons "
-        f"({downloads.accepted:,} ok + {refused:,} left out); {downloads.accepted:,} samples in the shards."
-    )
-    return section(
-        "Download report",
-        note("Every input row ends in exactly one reason, given by the stage that decided."),
-        table(["reason", "stage", "rows", "share", ""], [f'<tbody class="set">{lines}</tbody>'], 2, "thin"),
-        f'<p class="check">✓ {text(check)}</p>',
-    )
 
 
 def provenance(content: Content) -> str:
@@ -68,18 +31,6 @@ def provenance(content: Content) -> str:
     header = ["arm", "config", "checkpoint", "seed", "steps", "last loss", "logit scale"]
     body = f'<tbody class="set">{lines}</tbody>'
     return section("Provenance", f"<dl>{listed}</dl>", folded("Runs", table(header, [body], 3, "thin")))
-
-
-def _bar(reason: str, share: float) -> str:
-    return f'<span class="bar {OK if reason == OK else "out"}" style="width:{100 * share:.2f}%"></span>'
-
-
-def _thumbnail(each: Thumbnail) -> str:
-    caption = text(each.caption)
-    return (
-        f'<figure><img src="{text(each.uri)}" alt="{caption}" loading="lazy">'
-        f'<figcaption title="{caption}">{caption}</figcaption></figure>'
-    )
 
 
 def _run(run: Run, content: Content) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rankclip.report import origins, sections
+from rankclip.report import datasheet, origins, sections
 from rankclip.report.content import Content
 from rankclip.report.markup import text
 from rankclip.report.style import CSS, arm_colours
@@ -18,8 +18,8 @@ def page(content: Content) -> str:
         sections.top(content, colours),
         sections.benchmarks(content, colours),
         sections.training(content, colours),
-        origins.data(content),
-        origins.download(content),
+        datasheet.data(content),
+        datasheet.download(content),
         origins.provenance(content),
     ]
     return (

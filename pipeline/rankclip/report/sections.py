@@ -23,7 +23,7 @@ def top(content: Content, colours: Colours) -> str:
     kicker = (
         f"rankclip study · {labels.count(len(subject.arms), 'arm')} · "
         f"{labels.count(len(subject.seeds), 'seed')} each · "
-        f"{labels.count(content.downloads.accepted, 'training pair')}"
+        f"{labels.count(content.tally.ok, 'training pair')}"
     )
     tiles = "".join(_tile(arm, headline.arms[arm], colours[arm], content.level) for arm in subject.arms)
     banner = "" if subject.claims else f'<p class="banner" role="note">{text(NO_CLAIM)}</p>'

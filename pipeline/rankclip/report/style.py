@@ -68,6 +68,8 @@ margin:18px 0 0}
 .sheet figure{margin:0;break-inside:avoid}
 .sheet img{display:block;width:100%;aspect-ratio:1;object-fit:contain;background:var(--panel);
 border-radius:6px}
+.sheet figure>div{display:grid;place-items:center;aspect-ratio:1;background:var(--panel);border-radius:6px;
+color:var(--soft);font-size:12px}
 .sheet figcaption{font-size:12px;line-height:1.35;margin-top:5px;overflow-wrap:anywhere;display:-webkit-box;
 -webkit-line-clamp:4;-webkit-box-orient:vertical;overflow:hidden}
 details{margin:14px 0 0}

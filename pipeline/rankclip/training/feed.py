@@ -1,118 +1,130 @@
-"""Training pairs as tensors, each decoded and tokenised once where memory allows."""
+"""What a worker's steps are fed with: pairs of a folder of shards, and what of it could not be decoded."""
 
 from __future__ import annotations
 
 import functools
-import os
-from pathlib import Path
+import json
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from rankclip.data.loading.order import Batch
+from rankclip import distributed
+from rankclip.data.loading.loader import Loaded, Loader
+from rankclip.data.loading.order import Batch, dropped, steps_per_epoch
+from rankclip.data.loading.quarantine import Entry, Quarantine
+from rankclip.data.loading.rows import Rows
 from rankclip.data.loading.samples import Samples
 from rankclip.errors import InputError
-from rankclip.models.open_clip import pixels, tokenize
+from rankclip.models.open_clip import tokenize
 from rankclip.models.spec import ModelSpec
-from rankclip.training.spec import TrainSpec
-
-CACHE_BYTES = int(os.environ.get("RANKCLIP_CACHE_BYTES", 2 << 30))
-"""Memory for decoded samples; what does not fit is decoded again each epoch."""
+from rankclip.training.request import QUARANTINE, TrainRequest
 
 
 class Feed:
-    """The pairs of a folder of shards. All randomness is a function of (seed, epoch, sample)."""
+    """This worker's part of each batch. All randomness is a function of (seed, epoch, sample).
 
-    def __init__(self, shards: Path, model: ModelSpec, train: TrainSpec, image_size: int, seed: int) -> None:
-        """Opens the shards.
+    Args:
+        request: the run.
+        image_size: S, pixels.
+        device: of the model.
 
-        Raises:
-            DataError: the shards are not what their manifest says.
-            InputError: an image has no caption in the chosen slot.
-        """
-        self.samples = Samples(shards)
-        self.model, self.train, self.image_size, self.seed = model, train, image_size, seed
-        self.captions = self.samples.captions(train.captions)
-        missing = sum(not texts for texts in self.captions)
-        if missing:
+    Raises:
+        DataError: the shards are not what their manifest says.
+        InputError: an image has no caption in the chosen slot, the samples do not fill a batch, or
+            RANKCLIP_LOADER_WORKERS is no number.
+    """
+
+    def __init__(self, request: TrainRequest, image_size: int, device: torch.device) -> None:
+        train, self.device = request.train, device
+        self.samples = Samples(request.shards)
+        steps_per_epoch(len(self), train.batch_size)
+        if missing := self.samples.captions(train.captions).missing:
             raise InputError(
-                f"train.captions: {missing} of {len(self.captions)} images have no caption in slot "
+                f"train.captions: {missing} of {len(self)} images have no caption in slot "
                 f"{train.captions!r}; the slots are {', '.join(self.samples.slots)}"
             )
-        self.shifts = functools.lru_cache(maxsize=1)(self._shifts)
-        self.cache: dict[int, tuple[Tensor, Tensor]] = {}
-        self.cached_captions: dict[int, tuple[Tensor, Tensor]] = {}
-        self.room = CACHE_BYTES
+        described = self.samples.slots if "described" in request.objective.needs else ()
+        self.rows = Rows(
+            self.samples, train.captions, image_size, functools.partial(tokens, request.model), described
+        )
+        self.loader = Loader(
+            self.rows, train.batch_size, request.seed,
+            rank=distributed.rank(), ranks=distributed.world_size(),
+            reach=train.shift_pixels, pinned=device.type == "cuda",
+        )  # fmt: skip
+        self.quarantine = Quarantine(request.folder / QUARANTINE, writes=distributed.rank() == 0)
+        self.met: list[Entry] = []
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def batch(self, chosen: NDArray[np.int64], epoch: int) -> tuple[Tensor, Tensor]:
-        """Images `[n, 3, S, S]` uint8 and tokens `[n, L]` of these samples `[n]` in an epoch."""
-        pairs = [self.pair(int(index)) for index in chosen]
-        images = torch.stack([image for image, _ in pairs])
-        if self.train.shift_pixels:
-            images = shifted(images, self.shifts(epoch)[chosen])
-        return images, torch.stack([tokens for _, tokens in pairs])
+    @property
+    def dropped(self) -> int:
+        """Samples that an epoch leaves out, others each time."""
+        return dropped(len(self), self.loader.batch_size)
 
-    def pair(self, index: int) -> tuple[Tensor, Tensor]:
-        """Image `[3, S, S]` and tokens `[L]` of one sample."""
-        if index in self.cache:
-            return self.cache[index]
-        image = pixels(self.samples.read(index), self.image_size)
-        tokens = tokenize(self.model, self.captions[index][:1])[0].to(torch.int32)
-        return self.kept(self.cache, index, (image, tokens))
+    def batches(self, start_step: int, stop_step: int) -> Iterator[Loaded]:
+        """The batches from a step on; one that is given is valid until the next is asked for.
 
-    def described(self, chosen: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """First captions of samples `[n]` in each of M slots, `[n, M, L]`, and which there are, `[n, M]`."""
-        found = [self.in_slots(int(index)) for index in chosen]
-        return torch.stack([tokens for tokens, _ in found]), torch.stack([there for _, there in found])
+        Raises:
+            DataError: a shard cannot be read, or too many samples in a row cannot be decoded.
+            RunError: a process of the loader died or hangs, or the store does not answer.
+        """
+        for loaded in self.loader.batches(start_step, stop_step):
+            first = self.loader.rank * len(loaded.indices)
+            self.met += [
+                Entry(
+                    loaded.step + 1, first + one.row, loaded.epoch,
+                    self.samples.keys[one.sample], self.samples.shard(one.sample), one.reason,
+                )
+                for one in loaded.undecodable
+            ]  # fmt: skip
+            yield self._on_device(loaded)
 
-    def in_slots(self, index: int) -> tuple[Tensor, Tensor]:
-        """First caption of one sample in each of M slots, `[M, L]`, and which there are, `[M]`."""
-        if index in self.cached_captions:
-            return self.cached_captions[index]
-        first = [slot[index][:1] for slot in self.slots]
-        there = torch.tensor([bool(texts) for texts in first])
-        tokens = tokenize(self.model, ["".join(texts) for texts in first]).to(torch.int32)
-        return self.kept(self.cached_captions, index, (tokens, there))
+    def batch(self, chosen: NDArray[np.int64], epoch: int) -> Loaded:
+        """These samples `[n]` as a batch of an epoch has them."""
+        return self.loader.batch(Batch(0, epoch, chosen))
 
-    def kept(
-        self, cache: dict[int, tuple[Tensor, Tensor]], index: int, sample: tuple[Tensor, Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        """The sample, from now on in a cache if there is room."""
-        size = sum(tensor.nbytes for tensor in sample)
-        if size <= self.room:
-            self.room -= size
-            cache[index] = sample
-        return sample
+    def close(self) -> None:
+        """Closes the shards."""
+        self.samples.close()
 
-    @functools.cached_property
-    def slots(self) -> list[list[list[str]]]:
-        """Captions of every sample by slot."""
-        return [self.samples.captions(name) for name in self.samples.slots]
+    def _on_device(self, loaded: Loaded) -> Loaded:
+        images, tokens, described, there = (
+            tensor.to(self.device, non_blocking=True)
+            for tensor in (loaded.images, loaded.tokens, loaded.described, loaded.there)
+        )
+        return loaded._replace(images=images, tokens=tokens, described=described, there=there)
 
-    def _shifts(self, epoch: int) -> Tensor:
-        """How far each sample is moved down and right in this epoch: `[samples, 2]`, pixels."""
-        reach = self.train.shift_pixels
-        stream = np.random.Philox(key=np.array([self.seed, epoch], dtype=np.uint64), counter=1 << 128)
-        words = stream.random_raw(2 * len(self)).reshape(-1, 2)
-        return torch.from_numpy((words % np.uint64(2 * reach + 1)).astype(np.int64) - reach)
+    def settle(self, step: int) -> int:
+        """Writes down what could not be decoded on any worker up to now; how many samples it is in all.
 
+        Every worker calls this after the same steps.
 
-def share(batch: Batch, rank: int, workers: int) -> NDArray[np.int64]:
-    """A worker's part of a global batch: `[n]` positions of samples."""
-    size = len(batch.indices) // workers
-    return batch.indices[rank * size : (rank + 1) * size]
+        Args:
+            step: how many are done.
+
+        Raises:
+            DataError: there are too many.
+        """
+        met, self.met = of_all_workers(self.met, self.device), []
+        self.quarantine.add(met, min(len(self), step * self.loader.batch_size))
+        return len(self.quarantine)
 
 
-def shifted(images: Tensor, by: Tensor) -> Tensor:
-    """Images `[n, C, H, W]` moved by `by` `[n, 2]` pixels down and right, the edge repeated."""
-    height, width = images.shape[-2:]
-    rows = (torch.arange(height) - by[:, :1]).clamp(0, height - 1)
-    columns = (torch.arange(width) - by[:, 1:]).clamp(0, width - 1)
-    sample = torch.arange(len(images)).view(-1, 1, 1, 1)
-    channel = torch.arange(images.shape[1]).view(1, -1, 1, 1)
-    return images[sample, channel, rows[:, None, :, None], columns[:, None, None, :]]
+def tokens(model: ModelSpec, texts: Sequence[str]) -> NDArray[np.int32]:
+    """Tokens of texts: `[n, L]`."""
+    found: NDArray[np.int32] = tokenize(model, texts).to(torch.int32).numpy()
+    return found
+
+
+def of_all_workers(met: list[Entry], device: torch.device) -> list[Entry]:
+    """What all workers met, on each of them; a collective."""
+    if distributed.world_size() == 1:
+        return met
+    text = "".join(json.dumps(entry) + "\n" for entry in met).encode()
+    told = torch.tensor(list(text), dtype=torch.uint8, device=device)
+    everything = distributed.gather(told, distributed.sizes(len(told), device))
+    return [Entry(*json.loads(line)) for line in bytes(everything.tolist()).splitlines()]

@@ -12,14 +12,14 @@ from torch import nn
 from rankclip import distributed, files
 from rankclip.data.benchmarks.benchmark import BenchmarkSplit
 from rankclip.data.benchmarks.benchmark_folder import read_split
-from rankclip.data.loading.order import Batch, batches, steps_per_epoch
+from rankclip.data.loading.loader import Loaded
 from rankclip.errors import DataError, RunError
 from rankclip.evaluation.suite import validation_top1
 from rankclip.models.open_clip import Encoder, build
 from rankclip.objectives.batch import Batch as Pairs
 from rankclip.training import checkpoint as checkpoints
 from rankclip.training.checkpoint import Checkpoint
-from rankclip.training.feed import Feed, share
+from rankclip.training.feed import Feed
 from rankclip.training.logit_scale import clamp_alpha, follow, path_of
 from rankclip.training.optim import build_optimizer, learning_rate
 from rankclip.training.parallel import batch_norms, parallel, refuse
@@ -45,8 +45,7 @@ class Training:
         self.request, self.spec, self.objective = request, request.train, request.objective
         self.model = build(request.model, request.seed, self.objective.bounded)
         refuse(self.spec.batch_size, self.model)
-        self.feed = Feed(request.shards, request.model, self.spec, self.model.image_size, request.seed)
-        steps_per_epoch(len(self.feed), self.spec.batch_size)
+        self.feed = Feed(request, self.model.image_size, self.model.mean.device)
         leader = request.followed
         self.path = None if leader is None else path_of(leader, request.key)
         self.model.logit_scale.requires_grad_(self.path is None)
@@ -61,6 +60,7 @@ class Training:
     def resume(self) -> None:
         """Goes back to where the last checkpoint was saved."""
         saved = checkpoints.load(self.request.folder)
+        self.feed.quarantine.rewind(saved.step if saved else 0)
         if saved is None:
             return
         try:
@@ -96,9 +96,7 @@ class Training:
         wrapped = parallel(self.model)
         self.model.train()
         since, first = time.monotonic(), self.step
-        for batch in batches(len(self.feed), self.spec.batch_size, self.request.seed, self.step):
-            if self.step == self.spec.steps:
-                return
+        for batch in self.feed.batches(self.step, self.spec.steps):
             rate = self.advance(wrapped, batch)
             validates, saves = self.due(self.spec.validate_every), self.due(self.spec.checkpoint_every)
             if not (self.due(self.spec.log_every) or validates or saves or self.diagnosed):
@@ -108,13 +106,13 @@ class Training:
             speed = (self.step - first) * self.spec.batch_size / max(now - since, 1e-9)
             report = {"step": self.step, "epoch": batch.epoch, **self.values(), "lr": rate}
             report |= {"samples_per_s": round(speed, 1), "elapsed_s": round(self.elapsed_s, 1)}
-            report |= self.diagnosed
+            report |= {"quarantined": self.feed.settle(self.step), **self.diagnosed}
             if validates:
                 report |= self.validate()
             yield report | {"checkpoint": saves}
             since, first = time.monotonic(), self.step
 
-    def advance(self, wrapped: nn.Module, batch: Batch) -> float:
+    def advance(self, wrapped: nn.Module, batch: Loaded) -> float:
         """One step; returns its learning rate.
 
         Raises:
@@ -123,18 +121,16 @@ class Training:
         rate = learning_rate(self.spec, self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        chosen = share(batch, distributed.rank(), distributed.world_size())
-        images, tokens = self.feed.batch(chosen, batch.epoch)
         shuffle = shuffle_of(self.spec.batch_size, self.request.seed, self.step)
         progress = self.step / self.spec.steps
         self.step += 1
         diagnosed = bool(self.spec.diagnose_every and self.due(self.spec.diagnose_every))
         examine = self.examine if diagnosed else None
-        teachers = self.teachers.of(self.model, chosen, images, tokens, diagnosed=diagnosed)
+        teachers = self.teachers.of(self.model, batch, diagnosed=diagnosed)
         self.diagnosed: dict[str, float] = {}
         try:
             self.losses = train_step(
-                wrapped, self.optimizer, self.objective, images, tokens, progress, shuffle,
+                wrapped, self.optimizer, self.objective, batch.images, batch.tokens, progress, shuffle,
                 teachers=teachers, micro_batch=self.spec.micro_batch, examine=examine,
             )  # fmt: skip
         except ValueError as error:

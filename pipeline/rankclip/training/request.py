@@ -16,10 +16,9 @@ CODE = (
     "data/benchmarks/benchmark_folder.py",
     "data/benchmarks/content.py",
     "data/benchmarks/gains.py",
-    "data/loading/caption_columns.py",
-    "data/loading/latent_column.py",
-    "data/loading/order.py",
-    "data/loading/samples.py",
+    "data/images.py",
+    "data/loading",
+    "data/tar_members.py",
     "data/tars.py",
     "distributed.py",
     "evaluation/encoder.py",
@@ -37,6 +36,9 @@ CODE = (
 
 METRICS = "metrics.jsonl"
 """Name of a run's curve: a line of JSON for each report, in the order of their `step`."""
+
+QUARANTINE = "quarantine.jsonl"
+"""Name of a run's list of samples that did not decode; there is none where all did."""
 
 
 class TrainRequest(Spec):

@@ -46,20 +46,26 @@ def _train(asked: TrainRequest, first: bool) -> None:
     metrics = asked.folder / METRICS
     if first:
         _forget_after(metrics, training.metrics_bytes)
-    for report in training.reports():
-        saves = report.pop("checkpoint")
-        if first:
-            length = _append(metrics, report)
-            if saves:
-                files.flush(metrics)  # a checkpoint that outlives its curve in a power cut is worth nothing
-                training.save(length)
+    with contextlib.closing(training.feed):
+        for report in training.reports():
+            saves = report.pop("checkpoint")
+            if first:
+                length = _append(metrics, report)
+                if saves:
+                    files.flush(metrics)  # a checkpoint that outlives its curve in a power cut is worth nothing
+                    training.save(length)
     if first:
         save_weights(training.model, asked.model, asked.folder / WEIGHTS)
         files.write_record(
             asked.folder,
             asked.config,
             {"shards": asked.shards_digest},
-            {"samples": len(training.feed), "pairs_seen": asked.train.steps * asked.train.batch_size},
+            {
+                "samples": len(training.feed),
+                "pairs_seen": asked.train.steps * asked.train.batch_size,
+                "dropped_each_epoch": training.feed.dropped,
+                "quarantined": len(training.feed.quarantine),
+            },
             arm=asked.arm,
             seed=asked.seed,
             steps=asked.train.steps,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from rankclip.data.captions.spec import SlotName
 from rankclip.spec import Spec
 
 Beta = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -47,8 +48,8 @@ class TrainSpec(Spec):
     ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)]
     """Decay of the averaged model that teacher `soft` is; no other objective has one."""
 
-    captions: Literal["raw", "detail", "objects", "background", "style"]
-    """Which caption slot is learnt from."""
+    captions: SlotName
+    """Which caption slot is learnt from: the source's or one of the section `captions`."""
 
     shift_pixels: NonNegativeInt
     """Each image is moved by up to this many pixels both ways, its edge repeated; 0 leaves it where it is."""

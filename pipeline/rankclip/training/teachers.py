@@ -8,11 +8,10 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from rankclip.data.loading.loader import Loaded
 from rankclip.errors import InputError
 from rankclip.models.open_clip import ImageTextModel
 from rankclip.training.feed import Feed
@@ -50,7 +49,7 @@ class Teachers:
             InputError: the data has no latents, or captions in one slot alone, where a term of the run `key`
                 needs more.
         """
-        self.needs, self.feed, self.size = needs, feed, train.micro_batch
+        self.needs, self.size = needs, train.micro_batch
         self.averaged = Averaged(model, train.ema_decay) if "averaged" in needs else None
         # without need too, for diagnostics, where there are any
         latents = feed.samples.latents() if "latents" in needs or train.diagnose_every else None
@@ -66,30 +65,26 @@ class Teachers:
     def of(
         self,
         model: ImageTextModel,
-        chosen: NDArray[np.int64],
-        pixels: Tensor,
-        tokens: Tensor,
+        batch: Loaded,
         *,
         diagnosed: bool = False,
     ) -> dict[str, Any]:
-        """The options for these samples, none with gradient.
+        """The options for this part of a batch, none with gradient.
 
         Args:
             model: as it is now.
-            chosen: `[n]` positions of the samples.
-            pixels: `[n, 3, S, S]`, as the model sees them.
-            tokens: `[n, L]`.
+            batch: as the model sees it.
             diagnosed: whether diagnostics look at them too, which compare rankings with the true ones.
         """
         found: dict[str, Any] = {}
         if "captions" in self.needs:
-            found["captions"] = caption_numbers(tokens)
+            found["captions"] = caption_numbers(batch.tokens)
         if self.latents is not None and (diagnosed or "latents" in self.needs):
-            found["latents"] = self.latents[chosen]
+            found["latents"] = self.latents[batch.indices]
         if self.averaged is not None:
-            found["averaged"] = embeddings(self.averaged.model, pixels, tokens, self.size)
+            found["averaged"] = embeddings(self.averaged.model, batch.images, batch.tokens, self.size)
         if "described" in self.needs:
-            found["described"] = caption_embeddings(model, *self.feed.described(chosen), self.size)
+            found["described"] = caption_embeddings(model, batch.described, batch.there, self.size)
         return found
 
     def update(self, model: ImageTextModel, step: int) -> None:
@@ -117,10 +112,11 @@ def require_several_slots(key: str, feed: Feed) -> None:
     Raises:
         InputError: fewer than two slots have captions.
     """
-    found = [name for name, slot in zip(feed.samples.slots, feed.slots, strict=True) if any(slot)]
+    samples = feed.samples
+    found = [name for name in samples.slots if samples.captions(name).missing < len(samples)]
     if len(found) < 2:
         raise InputError(
-            f"{key}: teacher consensus needs captions in two slots or more, but {feed.samples.folder} has "
+            f"{key}: teacher consensus needs captions in two slots or more, but {samples.folder} has "
             f"{' '.join(found)} alone; choose another teacher, or data with captions in more slots"
         )
 

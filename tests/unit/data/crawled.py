@@ -48,41 +48,53 @@ class Row:
     reason: str = "ok"
     stage: str = "download"
     shard: str = "00000"
+    caption: str = ""
 
 
 def lay_out(data: Path, rows: Sequence[Row], captions: bool = True) -> Path:
-    """Write urls.parquet, refused.parquet, crawl/ and source/captions.parquet for `rows` into `data`."""
-    accepted = [(number, row) for number, row in enumerate(rows) if row.stage != "ingest"]
-    refused = [(number, row.reason, "why") for number, row in enumerate(rows) if row.stage == "ingest"]
-    url = [f"http://shapes.invalid/{number}.jpg" for number, _ in accepted]
-    urls = {
-        "row": [number for number, _ in accepted],
-        "key": [f"{number:09d}" for number, _ in accepted],
-        "url": url,
-        "caption": [f"caption {number}" for number, _ in accepted],
-    }
-    files.write_table(data / "urls.parquet", pa.table(urls))
-    schema = pa.schema({"row": pa.int64(), "reason": pa.string(), "detail": pa.string()})
-    columns = zip(*refused, strict=True) if refused else ([], [], [])
-    files.write_table(data / "refused.parquet", pa.table(list(map(list, columns)), schema=schema))
-    status = {
-        "row": urls["row"],
-        "key": urls["key"],
-        "reason": [row.reason for _, row in accepted],
-        "detail": ["" if row.reason == "ok" else "why" for _, row in accepted],
-        "sha256": [hashlib.sha256(row.blob).hexdigest() if row.blob else "" for _, row in accepted],
-        "size": [len(row.blob) for _, row in accepted],
-        "shard": [row.shard for _, row in accepted],
-    }
-    files.write_table(data / "crawl" / "status.parquet", pa.table(status))
-    for shard in {row.shard for _, row in accepted}:
+    """Write what the stages before curate leave for `rows`, and source/captions.parquet, into `data`."""
+    keyed = [(f"{number:09d}", number, row) for number, row in enumerate(rows)]
+    accepted = [each for each in keyed if each[2].stage != "ingest"]
+    url = {key: f"http://shapes.invalid/{number}.jpg" for key, number, _ in accepted}
+    urls = [
+        {"row": number, "key": key, "url": url[key], "caption": row.caption or f"caption {number}"}
+        for key, number, row in accepted
+    ]
+    refused = [
+        {"row": number, "key": key, "reason": row.reason, "detail": "why"}
+        for key, number, row in keyed
+        if row.stage == "ingest"
+    ]
+    status = [
+        {
+            "row": number,
+            "key": key,
+            "reason": row.reason,
+            "detail": "" if row.reason == "ok" else "why",
+            "sha256": hashlib.sha256(row.blob).hexdigest() if row.blob else "",
+            "size": len(row.blob),
+            "shard": row.shard,
+        }
+        for key, number, row in accepted
+    ]
+    _write(data / "urls.parquet", urls, "key", "url", "caption", "source_key")
+    _write(data / "refused.parquet", refused, "key", "reason", "detail")
+    _write(data / "crawl" / "status.parquet", status, "key", "reason", "detail", "sha256", "size", "shard")
+    files.write_json(data / "benchmarks" / "manifest.json", {"benchmarks": {}})
+    for shard in {row.shard for _, _, row in accepted}:
         with tars.writing(data / "crawl" / f"{shard}.tar") as tar:
-            for number, row in reversed(accepted):  # a crawl stores what comes first, in any order
+            for key, _, row in reversed(accepted):  # whatever the order of a tar, the row counts
                 if row.shard == shard and row.blob:
                     for extension, blob in (("jpg", row.blob), ("json", b"{}"), ("txt", b"caption")):
-                        tar.add(f"{number:09d}.{extension}", blob)
+                        tar.add(f"{key}.{extension}", blob)
     if captions:
-        detail = [None if number == 0 else f"detail of {number}" for number, _ in accepted]
-        slots = {"url": url, "raw": ["ignored"] * len(url), "detail": detail}
+        detail = [None if number == 0 else f"detail of {number}" for _, number, _ in accepted]
+        slots = {"url": list(url.values()), "raw": ["ignored"] * len(url), "detail": detail}
         files.write_table(data / "source" / "captions.parquet", pa.table(slots))
     return data
+
+
+def _write(path: Path, rows: list[dict[str, Any]], *names: str) -> None:
+    numbers = ("row", "size")
+    schema = pa.schema({name: pa.int64() if name in numbers else pa.string() for name in ("row", *names)})
+    files.write_table(path, pa.Table.from_pylist(rows, schema))

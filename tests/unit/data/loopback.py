@@ -6,7 +6,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 JPEG = b"\xff\xd8\xff\xe0 not decoded by the crawl"
@@ -59,6 +59,29 @@ def web(reply: Callable[[str, int], Reply], tls: ssl.SSLContext | None = None) -
     with running(lambda: server.serve_forever(poll_interval=0.02), server.shutdown):
         yield state
     server.server_close()
+
+
+@contextmanager
+def saying(words: Callable[[], bytes]) -> Iterator[int]:
+    """A port at which each client gets what `words` gives and is then hung up on."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def accept() -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            with client, suppress(OSError):
+                client.recv(65536)
+                client.sendall(words())
+
+    def end() -> None:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+
+    with running(accept, end):
+        yield listener.getsockname()[1]
 
 
 @contextmanager

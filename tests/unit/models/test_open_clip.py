@@ -232,3 +232,12 @@ def test_an_encoder_gives_the_same_unit_rows_whatever_its_batch(run: Path) -> No
         assert rows.dtype == torch.float32
         assert torch.allclose(rows.norm(dim=1), torch.ones(len(rows)), atol=1e-6)
         assert torch.allclose(rows, again, atol=1e-5)
+
+
+def test_the_tokenizer_remembers_no_more_words_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "pelargonium, brachiosaurus and quadrilateral"
+    before = door.tokenize(RN, [text])
+    monkeypatch.setattr(door, "KNOWN_WORDS", 3)
+    assert torch.equal(door.tokenize(RN, [text]), before)
+    assert set(door.tokenizer(RN.name).cache) == {"<start_of_text>", "<end_of_text>"}
+    assert torch.equal(door.tokenize(RN, [text]), before)

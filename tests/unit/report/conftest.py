@@ -176,11 +176,18 @@ def _write_run(folder: Path, arm: str, seed: int, dice: random.Random) -> None:
 def _write_data(folder: Path, samples: int, captions: tuple[str, ...]) -> None:
     reasons = [("ok", "curate")] * samples + [("http_404", "download")] * 4 + [("bad_scheme", "ingest")] * 2
     ledger = [
-        {"row": row, "key": f"{row:09d}", "reason": reason, "stage": stage}
+        {
+            "row": row,
+            "key": f"{row:09d}",
+            "reason": reason,
+            "stage": stage,
+            "flags": ["leak"] if row == 1 else [],
+        }
         for row, (reason, stage) in enumerate(reasons)
     ]
     files.write_table(folder / "ledger.parquet", pa.Table.from_pylist(ledger))
-    files.write_json(folder / "ledger.json", {"input": len(ledger), "ok": samples, "reasons": {}})
+    summary = {"input": len(ledger), "ok": samples, "reasons": {"http_404": 4, "bad_scheme": 2}}
+    files.write_json(folder / "ledger.json", {**summary, "flags": {"leak": 1}})
     shards = folder / "shards"
     shards.mkdir(parents=True)
     index = []
@@ -199,6 +206,31 @@ def _write_data(folder: Path, samples: int, captions: tuple[str, ...]) -> None:
     files.write_json(
         shards / "manifest.json", {"shards": manifest, "index_sha256": digest, "samples": samples}
     )
+    files.write_json(
+        shards / "card.json", _card(samples, len(ledger), digest, manifest["00000.tar"]["bytes"])
+    )
+
+
+def _card(samples: int, rows: int, index: str, size: int) -> dict[str, Any]:
+    some = {"min": 1, "p05": 2, "p25": 3, "p50": 40, "p75": 500, "p95": 6000, "max": 70000}
+    return {
+        "name": "toy",
+        "source": "cc3m",
+        "licence": "toys <may> be played with",
+        "input": rows,
+        "ok": samples,
+        "survival": samples / rows,
+        "expected": {"rows": rows, "survival": [0.6, 0.8], "pairs": samples, "origin": "toy makers"},
+        "verdict": f"low: {samples:,} of {rows:,} rows is below the 60% to 80% that others got (toy makers)",
+        "samples": samples,
+        "shards": 1,
+        "bytes": size,
+        **dict.fromkeys(("width", "height", "image_bytes", "caption_words"), some),
+        "slots": {"raw": {"samples": samples, "captions": samples, "mean_words": 3.5}},
+        "reasons": {"http_404": 4, "bad_scheme": 2},
+        "flags": {"leak": 1},
+        "digests": {"list": None, "index": index, "pool": "b" * 64},
+    }
 
 
 def _index_row(key: str, offset: int, image: bytes, caption: str) -> dict[str, Any]:

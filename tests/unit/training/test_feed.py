@@ -2,132 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+import json
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from rankclip.data.loading.order import batches
-from rankclip.errors import InputError
+from rankclip.errors import DataError, InputError
 from rankclip.models.open_clip import pixels, tokenize
 from rankclip.models.spec import ModelSpec
-from rankclip.training import feed as feeding
-from rankclip.training.feed import Feed, share, shifted
+from rankclip.training import run
+from rankclip.training.feed import Feed
+from rankclip.training.loop import Training
+from rankclip.training.request import METRICS, QUARANTINE, TrainRequest
+from tests.numerics.towers import group, on_workers
+from tests.unit.data import sharded
 from tests.unit.training import tiny
 
-
-def feed_of(data: Path, **changes: object) -> Feed:
-    request = tiny.request(data, data / "work", **changes)
-    return Feed(request.shards, request.model, request.train, 32, request.seed)
+BROKEN = (3, 8, 9, 19)
+"""Samples of `damaged` that cannot be decoded; the last is followed by the first."""
 
 
-def test_shifts_follow_from_seed_epoch_and_sample(tiny_data: Path) -> None:
-    feed, again = feed_of(tiny_data), feed_of(tiny_data)
-    third = feed.shifts(3)
-    again.shifts(0)
-    assert torch.equal(again.shifts(3), third)
-    assert not torch.equal(feed.shifts(2), third)
-    assert not torch.equal(feed_of(tiny_data, seed=5).shifts(3), third)
-    assert tuple(third.shape) == (tiny.IMAGES, 2)
+def feed_of(data: Path, **changes: Any) -> Feed:
+    return Feed(tiny.request(data, data / "work", **changes), 32, torch.device("cpu"))
 
 
-def test_shifts_take_every_value_up_to_the_reach_both_ways(tiny_data: Path) -> None:
-    feed = feed_of(tiny_data)
-    seen = torch.cat([feed.shifts(epoch) for epoch in range(20)])
-    for axis in range(2):
-        values, counts = seen[:, axis].unique(return_counts=True)
-        assert values.tolist() == [-2, -1, 0, 1, 2]
-        assert counts.min() > 0.5 * len(seen) / 5
-    assert not torch.equal(seen[:, 0], seen[:, 1])
-
-
-def test_an_image_moves_down_and_right_and_repeats_its_edge() -> None:
-    image = torch.arange(9, dtype=torch.uint8).view(1, 1, 3, 3).repeat(3, 2, 1, 1)
-    image[:, 1] += 100
-    moved = shifted(image, torch.tensor([[1, 0], [0, -2], [-1, 1]]))
-    assert moved[0, 0].tolist() == [[0, 1, 2], [0, 1, 2], [3, 4, 5]]
-    assert moved[1, 0].tolist() == [[2, 2, 2], [5, 5, 5], [8, 8, 8]]
-    assert moved[2, 0].tolist() == [[3, 3, 4], [6, 6, 7], [6, 6, 7]]
-    assert torch.equal(moved[:, 1], moved[:, 0] + 100)
-
-
-def test_a_batch_is_the_chosen_pairs_shifted(tiny_data: Path) -> None:
-    feed = feed_of(tiny_data)
-    batch = next(batches(len(feed), 8, seed=4, start_step=3))
-    images, tokens = feed.batch(batch.indices, batch.epoch)
-    for row, index in enumerate(batch.indices):
-        plain = pixels(feed.samples.read(int(index)), 32)
-        expected = shifted(plain[None], feed.shifts(batch.epoch)[int(index)][None])
-        assert torch.equal(images[row], expected[0])
-        assert torch.equal(tokens[row].long(), tokenize(tiny.MODEL, [f"caption {index}"])[0])
-
-
-def test_without_a_shift_images_stay_where_they_are(tiny_data: Path) -> None:
+def test_a_batch_is_the_chosen_pairs_as_evaluation_sees_them(tiny_data: Path) -> None:
     feed = feed_of(tiny_data, shift_pixels=0)
-    batch = next(batches(len(feed), 8, seed=4))
-    images, _ = feed.batch(batch.indices, batch.epoch)
-    assert torch.equal(images[0], pixels(feed.samples.read(int(batch.indices[0])), 32))
+    for batch in islice(batches(len(feed), 8, seed=4, start_step=3), 2):
+        loaded = feed.batch(batch.indices, batch.epoch)
+        for row, index in enumerate(batch.indices):
+            assert torch.equal(loaded.images[row], pixels(feed.samples.read(int(index)), 32))
+            assert torch.equal(loaded.tokens[row].long(), tokenize(tiny.MODEL, [f"caption {index}"])[0])
+        assert loaded.described.shape == (8, 0, 77)
 
 
-def test_the_parts_of_all_workers_make_the_whole_batch(tiny_data: Path) -> None:
+def test_batches_go_on_from_any_step_to_the_last(tiny_data: Path) -> None:
     feed = feed_of(tiny_data)
-    batch = next(batches(len(feed), 8, seed=4, start_step=5))
-    whole = feed.batch(batch.indices, batch.epoch)
-    for workers in (2, 4):
-        parts = [feed.batch(share(batch, rank, workers), batch.epoch) for rank in range(workers)]
-        for together, expected in zip(zip(*parts, strict=True), whole, strict=True):
-            assert torch.equal(torch.cat(together), expected)
+    whole = [loaded.indices.tolist() for loaded in feed.batches(0, 7)]
+    assert [loaded.indices.tolist() for loaded in feed.batches(4, 7)] == whole[4:]
+    assert len(whole) == 7
+    assert list(feed.batches(7, 7)) == []
+    assert feed.dropped == tiny.IMAGES % 8
 
 
-def test_what_does_not_fit_into_memory_is_decoded_again_and_the_same(
-    tiny_data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    decoded: list[int] = []
-
-    def counting(function: Callable[[bytes, int], torch.Tensor]) -> Callable[[bytes, int], torch.Tensor]:
-        def call(image: bytes, size: int) -> torch.Tensor:
-            decoded.append(len(image))
-            return function(image, size)
-
-        return call
-
-    monkeypatch.setattr(feeding, "pixels", counting(feeding.pixels))
-    batch = next(batches(tiny.IMAGES, 8, seed=4))
-    results = []
-    for room, decodings in ((2**30, 8), (0, 16), (5 * (3 * 32 * 32 + 77 * 4), 8 + 3)):
-        monkeypatch.setattr(feeding, "CACHE_BYTES", room)
-        feed = feed_of(tiny_data)
-        decoded.clear()
-        results += [feed.batch(batch.indices, batch.epoch) for _ in range(2)]
-        assert len(decoded) == decodings
-    assert all(torch.equal(a, b) for other in results for a, b in zip(other, results[0], strict=True))
-
-
-def test_other_captions_are_tokenised_once_where_memory_allows(
-    tiny_data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read: list[str] = []
-
-    def counting(spec: ModelSpec, texts: Sequence[str]) -> torch.Tensor:
-        read.extend(texts)
-        return tokenize(spec, texts)
-
-    monkeypatch.setattr(feeding, "tokenize", counting)
-    chosen, results = np.array([3, 0, 17, 5]), []
-    slots = len(feed_of(tiny_data).samples.slots)
-    for room, samples in ((2**30, 4), (0, 8), (3 * slots * (77 * 4 + 1), 4 + 1)):
-        monkeypatch.setattr(feeding, "CACHE_BYTES", room)
-        feed = feed_of(tiny_data)
-        read.clear()
-        results += [feed.described(chosen) for _ in range(2)]
-        assert len(read) == samples * slots
-    tokens, there = results[0]
-    assert (tuple(tokens.shape), tuple(there.shape)) == ((4, slots, 77), (4, slots))
-    assert there[1].sum() < slots  # the first image has no caption `detail`
-    assert torch.equal(tokens[0, 0].long(), tokenize(tiny.MODEL, ["caption 3"])[0])
-    assert all(torch.equal(a, b) for other in results for a, b in zip(other, results[0], strict=True))
+def test_described_are_the_first_captions_of_every_slot_where_a_term_needs_them(tiny_data: Path) -> None:
+    consensus = tiny.objective("c", [tiny.CONTRASTIVE, {"name": "rank_in", "teacher": "consensus"}])
+    feed = feed_of(tiny_data, objective=consensus)
+    loaded = feed.batch(np.array([3, 0, 17, 5]), 0)
+    slots = feed.samples.slots
+    assert (tuple(loaded.described.shape), tuple(loaded.there.shape)) == (
+        (4, len(slots), 77),
+        (4, len(slots)),
+    )
+    assert loaded.there[1].sum() < len(slots)  # the first image has no caption `detail`
+    assert torch.equal(loaded.described[0, 0].long(), tokenize(tiny.MODEL, ["caption 3"])[0])
 
 
 def test_images_without_a_caption_in_the_slot_are_refused(tiny_data: Path) -> None:
@@ -138,3 +72,102 @@ def test_images_without_a_caption_in_the_slot_are_refused(tiny_data: Path) -> No
 def test_a_slot_that_the_data_lack_is_refused(tiny_data: Path) -> None:
     with pytest.raises(InputError, match=r"no caption slot 'style'.*use one of raw, detail"):
         feed_of(tiny_data, captions="style")
+
+
+@pytest.fixture(scope="module")
+def damaged(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny study's benchmark, and shards of 20 images of which some are cut off."""
+    data = tmp_path_factory.mktemp("damaged")
+    (data / "benchmarks").symlink_to(tiny_data / "benchmarks")
+    blobs = [
+        blob[:300] if k in BROKEN else blob for k, blob in enumerate(sharded.pictures(tiny.IMAGES, size=32))
+    ]
+    sharded.write(data / "shards", blobs)
+    return data
+
+
+def told(request: TrainRequest) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (request.folder / QUARANTINE).read_text().splitlines()]
+
+
+def counted(request: TrainRequest) -> list[int]:
+    lines = (request.folder / METRICS).read_text().splitlines()
+    return [json.loads(line)["quarantined"] for line in lines]
+
+
+def trained(request: TrainRequest) -> tuple[Any, ...]:
+    run.train_run(request.dump())
+    return (request.folder / run.WEIGHTS).read_bytes(), told(request), counted(request)
+
+
+def test_samples_that_do_not_decode_are_told_once_and_counted(damaged: Path, tmp_path: Path) -> None:
+    request = tiny.request(damaged, tmp_path)
+    _, entries, counts = trained(request)
+    assert sorted(int(entry["key"]) for entry in entries) == list(BROKEN)
+    assert [entry["step"] for entry in entries] == sorted(entry["step"] for entry in entries)
+    assert {entry["shard"] for entry in entries} == {"00000.tar", "00001.tar", "00003.tar"}
+    assert all(entry["reason"] and entry["epoch"] == (entry["step"] - 1) // 2 for entry in entries)
+    assert counts[-1] == 4
+    assert counts == sorted(counts)
+    assert json.loads((request.folder / "record.json").read_text())["counts"]["quarantined"] == 4
+
+
+def test_processes_of_the_loader_change_nothing_also_where_samples_are_damaged(
+    damaged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for count in ("0", "2"):
+        monkeypatch.setenv("RANKCLIP_LOADER_WORKERS", count)
+        found.append(trained(tiny.request(damaged, tmp_path / count)))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("line", [1, 3, 4])
+def test_an_interrupted_run_tells_of_damaged_samples_as_if_it_had_not_been(
+    damaged: Path, tmp_path: Path, line: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, broken = (tiny.request(damaged, tmp_path / name) for name in ("whole", "broken"))
+    expected = trained(whole)
+    append, written = run._append, []
+
+    def appending(path: Path, report: dict[str, Any]) -> int:
+        written.append(append(path, report))
+        if len(written) == line:
+            raise KeyboardInterrupt
+        return written[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "_append", appending)
+        with pytest.raises(KeyboardInterrupt):
+            run.train_run(broken.dump())
+    assert trained(broken) == expected
+
+
+VIT = ModelSpec(name="shapes-vit")
+
+
+def work(rank: int, workers: int, folder: str, data: str) -> None:
+    with group(rank, workers, folder):
+        training = Training(tiny.request(Path(data), Path(folder, "run"), model=VIT))
+        if rank == 0:
+            training.request.folder.mkdir(parents=True)
+        torch.save([line["quarantined"] for line in training.reports()], Path(folder, f"rank-{rank}.pt"))
+
+
+def test_two_workers_tell_of_the_same_samples_as_one(damaged: Path, tmp_path: Path) -> None:
+    one = tiny.request(damaged, tmp_path / "one", model=VIT)
+    _, entries, counts = trained(one)
+    first, second = on_workers(functools.partial(work), 2, tmp_path, str(damaged))
+    assert first == second == counts
+    assert told(tiny.request(damaged, tmp_path / "run", model=VIT)) == entries
+
+
+def test_a_data_set_that_is_broken_does_not_train(tiny_data: Path, tmp_path: Path) -> None:
+    (tmp_path / "benchmarks").symlink_to(tiny_data / "benchmarks")
+    blobs = [b"gone" if k % 3 else blob for k, blob in enumerate(sharded.pictures(30, size=32))]
+    sharded.write(tmp_path / "shards", blobs, per_shard=10)
+    request = tiny.request(tmp_path, tmp_path / "work")
+    wanted = r"^\d\d of 30 samples cannot be decoded \(\d in 0000\d\.tar.*quarantine\.jsonl names them; make"
+    with pytest.raises(DataError, match=wanted):
+        run.train_run(request.dump())
+    assert not request.finished

@@ -71,6 +71,7 @@ def test_the_curve_has_a_line_for_each_log_validation_and_checkpoint(undisturbed
     assert [line["step"] for line in lines if "val/mean_top1" in line] == [5, 7]
     assert [line["epoch"] for line in lines] == [0, 1, 1, 2, 2, 3]
     expected = {"step", "epoch", "loss", "contrastive", "rank_cross", "rank_in", "logit_scale", "lr"}
+    expected |= {"quarantined"}
     assert expected == {name for name in lines[0] if not name.startswith("val/")}
     assert all(math.isfinite(value) for line in lines for value in line.values())
 
@@ -82,7 +83,9 @@ def test_a_finished_run_can_be_evaluated_and_is_not_trained_again(
     assert not (undisturbed.folder / checkpoint.NAME).exists()
     record = json.loads((undisturbed.folder / "record.json").read_text())
     assert (record["arm"], record["seed"], record["steps"]) == ("arm", 4, 7)
-    assert record["counts"] == {"samples": tiny.IMAGES, "pairs_seen": 56}
+    assert record["counts"] == {
+        "samples": tiny.IMAGES, "pairs_seen": 56, "dropped_each_epoch": 4, "quarantined": 0
+    }  # fmt: skip
     assert load_encoder(undisturbed.folder).encode_texts(["a circle"]).shape == (1, 64)
     monkeypatch.setattr(run, "_train", None)
     (undisturbed.folder / checkpoint.NAME).touch()  # killed between the record and the end

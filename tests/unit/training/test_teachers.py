@@ -6,9 +6,11 @@ import copy
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
+from rankclip.data.loading.index import Captions
 from rankclip.data.loading.samples import Samples
 from rankclip.errors import InputError
 from rankclip.models.open_clip import ImageTextModel, build, tokenize
@@ -34,8 +36,11 @@ EVERY = tiny.objective(
 
 
 def teachers_of(request: TrainRequest, needs: set[str], model: ImageTextModel) -> Teachers:
-    feed = Feed(request.shards, request.model, request.train, 32, request.seed)
-    return Teachers(needs, request.key, feed, model, request.train)
+    return Teachers(needs, request.key, feed_of(request), model, request.train)
+
+
+def feed_of(request: TrainRequest) -> Feed:
+    return Feed(request, 32, torch.device("cpu"))
 
 
 def moved(model: ImageTextModel, by: float) -> None:
@@ -72,39 +77,38 @@ def test_averaged_embeddings_are_those_of_the_averaged_model_in_evaluation(
     request = tiny.request(tiny_data, tmp_path, micro_batch=3)
     model = build(tiny.MODEL, seed=0)
     teachers = teachers_of(request, {"averaged"}, model)
-    pixels, tokens = teachers.feed.batch(CHOSEN, 0)
-    image, text = teachers.of(model, CHOSEN, pixels, tokens)["averaged"]
+    batch = feed_of(request).batch(CHOSEN, 0)
+    image, text = teachers.of(model, batch)["averaged"]
     model.eval()
-    expected = model(pixels, tokens)
+    expected = model(batch.images, batch.tokens)
     assert torch.allclose(image, expected[0], atol=1e-6)
     assert torch.allclose(text, expected[1], atol=1e-6)
     assert not image.requires_grad
     moved(model, 0.1)
     teachers.update(model, 1)
-    changed, _ = teachers.of(model, CHOSEN, pixels, tokens)["averaged"]
+    changed, _ = teachers.of(model, batch)["averaged"]
     assert (changed - image).norm() > 1e-2
 
 
 def test_described_are_the_first_captions_of_all_slots_and_zeros_where_there_is_none(
     tiny_data: Path, tmp_path: Path
 ) -> None:
-    request = tiny.request(tiny_data, tmp_path)
+    request = tiny.request(tiny_data, tmp_path, objective=EVERY)
     model = build(tiny.MODEL, seed=0).train()
-    teachers = teachers_of(request, {"described"}, model)
-    pixels, tokens = teachers.feed.batch(CHOSEN, 0)
-    described = teachers.of(model, CHOSEN, pixels, tokens)["described"]
-    slots = teachers.feed.samples.slots
+    feed = feed_of(request)
+    described = teachers_of(request, {"described"}, model).of(model, feed.batch(CHOSEN, 0))["described"]
+    slots = feed.samples.slots
     assert described.shape == (4, len(slots), 64)
     assert not described.requires_grad
     assert model.training
     for m, slot in enumerate(slots):
-        captions = teachers.feed.samples.captions(slot)
+        captions = feed.samples.captions(slot)
         for row, index in enumerate(CHOSEN):
             expected = torch.zeros(64)
             if captions[index]:
                 expected = model(None, tokenize(tiny.MODEL, captions[index][:1]))[1][0].detach()
             assert torch.allclose(described[row, m], expected, atol=1e-6)
-    lacking = [m for m, slot in enumerate(slots) if not teachers.feed.samples.captions(slot)[0]]
+    lacking = [m for m, slot in enumerate(slots) if not feed.samples.captions(slot)[0]]
     assert lacking
     assert described[1, lacking].abs().max() == 0  # the first image has no caption `detail`
     assert torch.allclose(described[0].norm(dim=-1), torch.ones(len(slots)), atol=1e-5)
@@ -113,7 +117,7 @@ def test_described_are_the_first_captions_of_all_slots_and_zeros_where_there_is_
 def test_latents_are_those_of_the_chosen_samples(tiny_data: Path, tmp_path: Path) -> None:
     request = tiny.request(tiny_data, tmp_path)
     teachers = teachers_of(request, {"latents"}, build(tiny.MODEL, seed=0))
-    found = teachers.of(build(tiny.MODEL, seed=0), CHOSEN, *teachers.feed.batch(CHOSEN, 0))["latents"]
+    found = teachers.of(build(tiny.MODEL, seed=0), feed_of(request).batch(CHOSEN, 0))["latents"]
     angles = torch.linspace(0, torch.pi / 2, tiny.IMAGES)[torch.from_numpy(CHOSEN)]
     assert torch.allclose(found, torch.stack([angles.cos(), angles.sin()], dim=1), atol=1e-6)
 
@@ -133,14 +137,14 @@ def test_an_oracle_without_latents_is_refused_before_training(
 def test_a_consensus_of_one_caption_is_refused_before_training(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    captions = Samples.captions
+    captions, none = Samples.captions, Captions([pa.array([[]] * tiny.IMAGES, pa.list_(pa.string()))])
     Training(tiny.request(tiny_data, tmp_path, objective=EVERY))
     for slots in (["raw", "detail"], ["raw"]):  # a slot without captions counts for nothing
         monkeypatch.setattr(Samples, "slots", slots)
         monkeypatch.setattr(
             Samples,
             "captions",
-            lambda self, slot: captions(self, slot) if slot == "raw" else [[]] * len(self),
+            lambda self, slot: captions(self, slot) if slot == "raw" else none,
         )
         Training(tiny.request(tiny_data, tmp_path))
         wanted = (
@@ -183,10 +187,10 @@ def test_captions_have_equal_numbers_exactly_where_they_are_identical() -> None:
 
 
 def test_only_what_an_objective_needs_is_made(tiny_data: Path, tmp_path: Path) -> None:
-    request, model = tiny.request(tiny_data, tmp_path), build(tiny.MODEL, seed=0)
+    request, model = tiny.request(tiny_data, tmp_path, objective=EVERY), build(tiny.MODEL, seed=0)
     for needs in (set(), {"bias", "shuffle"}, {"captions"}, {"captions", "latents", "averaged", "described"}):
         teachers = teachers_of(request, needs, model)
-        found = teachers.of(model, CHOSEN, *teachers.feed.batch(CHOSEN, 0))
+        found = teachers.of(model, feed_of(request).batch(CHOSEN, 0))
         assert found.keys() == needs - {"bias", "shuffle"}
         assert (teachers.state_dict() is None) == ("averaged" not in needs)
 

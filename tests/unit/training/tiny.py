@@ -11,15 +11,12 @@ import pyarrow as pa
 
 from rankclip import files, pretrain
 from rankclip.data.benchmarks import benchmark_folder
-from rankclip.data.curation import curate
-from rankclip.data.curation.spec import CurateSpec
-from rankclip.data.sharding import shards
-from rankclip.data.sharding.spec import ShardSpec
 from rankclip.models.spec import ModelSpec
 from rankclip.objectives import Objective
 from rankclip.training.request import CODE, TrainRequest
 from rankclip.training.spec import TrainSpec
-from tests.unit.data.crawled import Row, encoded, lay_out, picture
+from tests.unit.data import sharded
+from tests.unit.data.crawled import encoded, picture
 
 IMAGES = 20
 MODEL = ModelSpec(name="shapes-rn")
@@ -53,15 +50,17 @@ def write(folder: Path, captions: bool = True) -> Path:
 
     The latents of the images are directions in a quarter of a plane.
     """
-    rows = [Row(encoded(picture((10 * k, 255 - 9 * k, 40), (40 + k, 36)))) for k in range(IMAGES)]
-    data = lay_out(folder / "data", rows, captions)
+    data = folder / "data"
+    blobs = [encoded(picture((10 * k, 255 - 9 * k, 40), (40 + k, 36))) for k in range(IMAGES)]
+    slots: dict[str, list[str | list[str]]] = {"raw": [f"caption {k}" for k in range(IMAGES)]}
+    if captions:
+        slots["detail"] = [[]] + [f"detail of {k}" for k in range(1, IMAGES)]
+    sharded.write(data / "shards", blobs, slots, per_shard=9)
     angles = np.linspace(0, np.pi / 2, IMAGES)
-    latents = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    urls = files.read_table(data / "urls.parquet", ["url"])["url"]
-    table = pa.table({"url": urls, "latents": list(latents)})
-    files.write_table(data / "source" / "latents.parquet", table)
-    curate.run(CurateSpec(), data)
-    shards.run(ShardSpec(samples_per_shard=9), data, folder / "work")
+    latents = pa.array(list(np.stack([np.cos(angles), np.sin(angles)], axis=1)))
+    index = data / "shards" / "index.parquet"
+    files.write_table(index, files.read_table(index).append_column("latents", latents))
+    sharded.describe(index.parent)
     shape = data / "benchmarks" / "wds_shape"
     samples = [
         benchmark_folder.Sample(f"s{k:07d}", encoded(picture((60 * k, 9, 9), (32, 32)), "PNG"), "png", k % 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import ssl
 import threading
@@ -15,8 +16,11 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
+from rankclip.data.crawl.heads import Answer
+
 _TICK_S = 0.1
 _SHORT = 2**16
+_POLITE_S = 0.5
 
 
 class Watch:
@@ -53,6 +57,21 @@ class Watch:
             if me in self._held:
                 self._held[me] = (self._held[me][0], connection)
 
+    def postpone(self, deadline: float) -> None:
+        """Set another deadline for the calling thread."""
+        me = threading.get_ident()
+        with self._lock:
+            if me in self._held:
+                self._held[me] = (deadline, self._held[me][1])
+
+    def hasten(self, seconds: float) -> None:
+        """Bring the calling thread's deadline forward, to `seconds` from now."""
+        me = threading.get_ident()
+        with self._lock:
+            if me in self._held:
+                deadline, connection = self._held[me]
+                self._held[me] = (min(deadline, time.monotonic() + seconds), connection)
+
     def _run(self) -> None:
         while True:
             time.sleep(_TICK_S)
@@ -67,15 +86,39 @@ class Watch:
                         socket.socket.shutdown(held, socket.SHUT_RDWR)
 
 
-def pools(watch: Watch, per_host: int, tls: ssl.SSLContext) -> urllib3.PoolManager:
-    """Connection pools by scheme, address and port whose sockets `watch` holds; no proxies."""
+def pools(watch: Watch, places: int, tls: ssl.SSLContext) -> urllib3.PoolManager:
+    """Connection pools by scheme, address and port whose sockets `watch` holds; no proxies.
+
+    Args:
+        places: connections kept for one pool.
+    """
 
     class Plain(HTTPConnection):
+        response_class = Answer
+
         def getresponse(self) -> Any:
             watch.hold(self.sock)
             return super().getresponse()
 
     class Secure(HTTPSConnection):
+        response_class = Answer
+
+        def connect(self) -> None:
+            self._copies: list[socket.socket] = []
+            try:
+                super().connect()
+            finally:
+                watch.hold(None)
+                for copy in self._copies:
+                    copy.close()
+
+        def _new_conn(self) -> socket.socket:
+            connection = super()._new_conn()
+            # TLS takes the socket away before it shakes hands; a copy can still shut the connection down
+            self._copies.append(connection.dup())
+            watch.hold(self._copies[-1])
+            return connection
+
         def getresponse(self) -> Any:
             watch.hold(self.sock)
             return super().getresponse()
@@ -86,19 +129,20 @@ def pools(watch: Watch, per_host: int, tls: ssl.SSLContext) -> urllib3.PoolManag
     class SecurePool(HTTPSConnectionPool):
         ConnectionCls = Secure
 
-    manager = urllib3.PoolManager(num_pools=256, maxsize=per_host, ssl_context=tls, retries=False)
+    manager = urllib3.PoolManager(_pools(places), maxsize=places, ssl_context=tls, retries=False)
     manager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
     return manager
 
 
-def retry_after(response: urllib3.BaseHTTPResponse) -> float | None:
-    """The wait that a server asks for, in seconds; None when it names none or a date."""
-    text = response.headers.get("Retry-After", "")
-    return float(text) if text.isdecimal() else None
+def _pools(places: int) -> int:
+    """Pools whose idle connections use at most half of the files that this process may open."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(16, min(256, files // 2 // places))
 
 
-def give_back(response: urllib3.BaseHTTPResponse) -> None:
-    """Read a short body so that its connection can be used again; drop the connection of a long one."""
+def give_back(response: urllib3.BaseHTTPResponse, watch: Watch) -> None:
+    """Read a short body, so that its connection can be used again; drop that of a long or slow one."""
+    watch.hasten(_POLITE_S)
     try:
         response.read1(_SHORT, decode_content=False)
         if not response.closed:
@@ -107,3 +151,4 @@ def give_back(response: urllib3.BaseHTTPResponse) -> None:
         pass
     if not response.closed:
         response.close()
+    watch.hold(None)

@@ -1,181 +1,245 @@
-"""The parent's side of a crawl: work shards out, statuses in, progress shown, finished shards exported.
-
-`work/` holds what is finished (`done/NNNNN.tar` and, written last, `done/NNNNN.parquet`); a shard without its
-table is fetched again from the start.
-"""
+"""The driver's side of a crawl: work shards out, results in, progress shown, finished shards exported."""
 
 from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
-from rankclip import files
-from rankclip.data import processes
-from rankclip.data.crawl import workers
+from rankclip import files, launch, storage
+from rankclip.data import bars, processes
+from rankclip.data.crawl import cluster, preflight, work_shards, workers
+from rankclip.data.crawl.finished import Finished
+from rankclip.data.crawl.shard_job import ShardJob
 from rankclip.data.crawl.spec import DownloadSpec
 from rankclip.data.crawl.statuses import STATUS
+from rankclip.data.crawl.stop_rule import PASSING, Stop, Window
 from rankclip.data.reasons import Reason
 from rankclip.errors import RunError
 
-_SHARD_COLUMNS = ["url", "caption", "row"]
+_ROW_GROUP = 50_000
 
 
-def shard_names(spec: DownloadSpec, urls: Path) -> list[str]:
-    """The names of all work shards of a URL table."""
-    rows = pq.read_metadata(urls).num_rows
-    return [f"{index:05d}" for index in range(-(-rows // spec.rows_per_shard))]
+@dataclass(frozen=True)
+class Crawl:
+    """A crawl's folder of work in progress, which is ours."""
 
+    spec: DownloadSpec
+    urls: Path
+    folder: Path
+    finished: Finished
+    inputs: Mapping[str, str]
+    """Name of each input -> its digest."""
+    shards: list[str]
+    """The names of all work shards, in the order of their rows."""
 
-def unfinished(spec: DownloadSpec, urls: Path, work: Path) -> list[str]:
-    """The names of the work shards that are still to be fetched."""
-    return [name for name in shard_names(spec, urls) if not _table(work, name).exists()]
-
-
-def fetch(build: Callable[[], workers.Job], spec: DownloadSpec, urls: Path, work: Path) -> None:
-    """Fetch every unfinished shard.
-
-    Raises:
-        RunError: workers kept failing, the disk is full, or nearly everything fails for one reason.
-    """
-    shutil.rmtree(work / "tmp", ignore_errors=True)
-    left = set(unfinished(spec, urls, work))
-    kept = _count(work, [name for name in shard_names(spec, urls) if name not in left])
-    board = _Board(spec, kept)
-    total = pq.read_metadata(urls).num_rows
-    tasks = ((name, arrow_file(rows)) for name, rows in _slices(urls, spec.rows_per_shard) if name in left)
-    silence_s = 60 + 4 * spec.wall_time_s
-    events = workers.run(build, tasks, min(processes.count(), len(left)), work / "log", silence_s)
-    with _progress() as progress:
-        bar = progress.add_task("download", total=total, completed=kept.total(), ok="")
-        for event in events:
-            board.take(event)
-            counts = board.counts()
-            progress.update(bar, completed=counts.total(), ok=_share(counts))
-
-
-def export(spec: DownloadSpec, urls: Path, work: Path, out: Path) -> Counter[Reason]:
-    """Link the tars of every shard into `out` and write `status.parquet`, sorted by row; counts by reason."""
-    out.mkdir(parents=True, exist_ok=True)
-    for stale in out.glob("*.tar"):
-        stale.unlink()
-    counts: Counter[Reason] = Counter()
-    with (
-        files.replace(out / "status.parquet") as beside,
-        pq.ParquetWriter(beside, STATUS, compression="zstd") as writer,
-    ):
-        for name in shard_names(spec, urls):
-            files.link_or_copy(work / "done" / f"{name}.tar", out / f"{name}.tar")
-            table = files.read_table(_table(work, name))
-            counts.update(Reason(reason) for reason in table["reason"].to_pylist())
-            writer.write_table(table)
-    return counts
-
-
-class _Board:
-    """Counts of finished rows by reason, and the rule that stops a crawl which has no chance."""
-
-    def __init__(self, spec: DownloadSpec, kept: Counter[Reason]) -> None:
-        self._spec = spec
-        self._finished = kept
-        self._running: dict[str, Counter[Reason]] = {}
-        self._judged = bool(kept) or not spec.stop_rows
-
-    def take(self, event: workers.Event) -> None:
-        if event.kind == "report":
-            self._running.setdefault(event.task, Counter()).update(event.value)
-        elif event.kind == "again":
-            self._running.pop(event.task, None)
-        elif event.kind == "done":
-            self._finished.update(self._running.pop(event.task, Counter()))
-        self._judge()
+    def unfinished(self) -> list[str]:
+        """The work shards that are still to be fetched."""
+        return [shard for shard in self.shards if shard not in self.finished]
 
     def counts(self) -> Counter[Reason]:
-        return sum(self._running.values(), self._finished)
+        """Rows of finished shards by reason."""
+        counts: Counter[Reason] = Counter()
+        for _, table in self.finished.merged(shard for shard in self.shards if shard in self.finished):
+            counts.update(by_reason(table))
+        return counts
 
-    def _judge(self) -> None:
-        counts = self.counts()
-        if self._judged or counts.total() < self._spec.stop_rows:
-            return
-        self._judged = True
-        reason, n = counts.most_common(1)[0]
-        if reason is not Reason.OK and n > self._spec.stop_share * counts.total():
-            raise RunError(
-                f"{n} of the first {counts.total()} rows failed with `{reason}`; look at the network, the "
-                "resolver and the URLs, or set download.stop_rows=0 to go on regardless"
-            )
+    @property
+    def scratch(self) -> Path:
+        """Where the processes of this machine keep what they have of unfinished shards."""
+        return self.folder / "tmp"
 
+    def settle(self) -> None:
+        """Make folder and store agree: tars go to the store now wanted; without a tar no shard is done.
 
-def _slices(urls: Path, rows: int) -> Iterator[tuple[str, Any]]:
-    """The URL table in tables of `rows` rows, whatever its row groups."""
-    with pq.ParquetFile(urls) as file:
-        held: list[Any] = []
-        index = 0
-        for batch in file.iter_batches(rows, columns=_SHARD_COLUMNS):
-            held.append(pa.Table.from_batches([batch]).select(_SHARD_COLUMNS))
-            while sum(map(len, held)) >= rows:
-                table = pa.concat_tables(held)
-                yield f"{index:05d}", table.slice(0, rows)
-                held = [table.slice(rows)]
-                index += 1
-        if sum(map(len, held)):
-            yield f"{index:05d}", pa.concat_tables(held)
-
-
-def arrow_file(table: Any) -> bytes:
-    """A table as the bytes of an Arrow file, the form in which img2dataset takes its work."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-    content: bytes = sink.getvalue().to_pybytes()
-    return content
+        What an interruption has left of finished shards goes.
+        """
+        finished, done = self.finished, self.finished.folder
+        before = storage.of_tars(done)
+        if before.place != finished.store.place:
+            for tar in finished.tars(self.shards):
+                if before.size(tar) is not None:
+                    with storage.at_hand(before, tar, self.scratch) as path:
+                        finished.store.put(path, tar)
+            done.mkdir(parents=True, exist_ok=True)
+            storage.write_place(done, finished.store)
+        for notes in self.scratch.glob("*"):
+            if notes.name in finished:
+                shutil.rmtree(notes)
+        there = finished.store.sizes(".tar")
+        for tar in finished.tars(self.shards):
+            if tar not in there:
+                finished.drop(tar.removesuffix(".tar"))
 
 
-def _table(work: Path, name: str) -> Path:
-    return work / "done" / f"{name}.parquet"
+class Source(Protocol):
+    """Whatever knows where its images are served."""
+
+    @property
+    def images_digest(self) -> str:
+        """Changes when the same URLs would give other images; empty where nobody can tell."""
+        ...
+
+    def serve(self) -> AbstractContextManager[Mapping[str, tuple[str, int]]]:
+        """Hosts that stand for an (address, port) of our own for as long as the context lasts."""
+        ...
 
 
-def _count(work: Path, names: list[str]) -> Counter[Reason]:
+class Extent(NamedTuple):
+    """How much is to be fetched."""
+
+    title: str
+    shards: int
+    rows: int
+    kept: Counter[Reason]
+    """Those of the rows that are finished."""
+
+
+def fetch(
+    crawl: Crawl, spec: DownloadSpec, source: Source, tables: Iterator[tuple[str, pa.Table]], extent: Extent
+) -> None:
+    """Fetch shards, each a name and a table of `work_shards.COLUMNS`, which are finished afterwards.
+
+    Args:
+        crawl: where they belong.
+        spec: limits and manners.
+
+    Raises:
+        RunError: nothing can be fetched from here, workers kept failing, the disk is full, nearly everything
+            fails for one reason, or the store is not seen from here.
+    """
+    board = _Board(crawl.finished, Window(spec.stop_rows, spec.stop_share), extent.kept.copy())
+    tasks = ((name, work_shards.to_bytes(table)) for name, table in tables)
+    with source.serve() as hosts:
+        preflight.run(spec, crawl.urls, crawl.folder, hosts)
+        shown = extent.kept.total()
+        events = _events(crawl, spec, hosts, tasks, extent.shards)
+        with closing(events), bars.bar(extent.title, extent.rows, "rows", done=shown) as advance:
+            for event in events:
+                stop = board.take(event)
+                if event.kind == "done":
+                    shutil.rmtree(crawl.scratch / event.task, ignore_errors=True)
+                counts = board.counts()
+                advance(counts.total() - shown, _share(counts))
+                shown = counts.total()
+                if stop is not None:
+                    board.forget(stop, spec.stop_share)
+                    raise RunError(stop.message)
+
+
+def _events(
+    crawl: Crawl,
+    spec: DownloadSpec,
+    hosts: Mapping[str, tuple[str, int]],
+    tasks: Iterator[tuple[str, bytes]],
+    shards: int,
+) -> Generator[workers.Event]:
+    # more requests in flight than a shard has rows would make an interruption cost more than a shard
+    size = work_shards.rows_per_shard(crawl.spec, crawl.urls)
+    spec = spec.model_copy(update={"threads": min(spec.threads, size)})
+    store, log, silence_s = crawl.finished.store, crawl.folder / "log", 60 + 4 * spec.wall_time_s
+    here = min(processes.count(), shards)
+    job = partial(ShardJob, spec, dict(hosts), here, store, crawl.scratch)
+    pool = partial(workers.run, job, processes=here, log=log, silence_s=silence_s)
+    if launch.on_cluster():
+        return cluster.run(spec, hosts, store, tasks, log, silence_s, pool)
+    return pool(tasks)
+
+
+def export(crawl: Crawl, out: Path) -> Counter[Reason]:
+    """Put the tars of every shard into `out` and write `status.parquet`, sorted by row; counts by reason."""
+    finished = crawl.finished
+    beside = finished.store.place == str(finished.folder.absolute())
+    tars = set(finished.tars(crawl.shards)) if beside else set()
+    out.mkdir(parents=True, exist_ok=True)
+    storage.write_place(out, storage.store(out) if beside else finished.store)
+    for stale in out.glob("*.tar"):
+        if stale.name not in tars:
+            stale.unlink()
+    for tar in sorted(tars):
+        _link(finished.folder / tar, out / tar)
     counts: Counter[Reason] = Counter()
-    for name in names:
-        table = files.read_table(_table(work, name), ["reason"])
-        counts.update(Reason(reason) for reason in table["reason"].to_pylist())
+    held: list[pa.Table] = []
+    with (
+        files.replace(out / "status.parquet") as temporary,
+        pq.ParquetWriter(temporary, STATUS, compression="zstd") as writer,
+    ):
+        for _, table in finished.merged(crawl.shards):
+            held.append(table)
+            counts.update(by_reason(table))
+            if sum(map(len, held)) >= _ROW_GROUP:
+                writer.write_table(pa.concat_tables(held).combine_chunks())
+                held = []
+        if held:
+            writer.write_table(pa.concat_tables(held).combine_chunks())
     return counts
+
+
+def _link(source: Path, target: Path) -> None:
+    """Put a tar that is on the disk at `target`; the folder is flushed with the table, which comes last."""
+    if target.exists() and target.samefile(source):
+        return
+    target.unlink(missing_ok=True)
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        files.link_or_copy(source, target)
+
+
+@dataclass
+class _Board:
+    """What is finished and what is under way, and the rule that stops a crawl which has no chance."""
+
+    finished: Finished
+    window: Window
+    kept: Counter[Reason]
+    running: dict[str, Counter[Reason]] = field(default_factory=dict)
+
+    def take(self, event: workers.Event) -> Stop | None:
+        """Take in what a pool tells."""
+        if event.kind == "report":
+            counts = self.running.setdefault(event.task, Counter())
+            for noted, n in event.value.items():
+                counts[noted.reason] += n
+        if event.kind in ("report", "told"):
+            return self.window.add(event.task, event.value)
+        self.running.pop(event.task, None)
+        if event.kind == "done":
+            table = work_shards.from_bytes(event.value.table)
+            self.finished.keep(event.task, table, event.value.size)
+            self.kept.update(by_reason(table))
+        return None
+
+    def counts(self) -> Counter[Reason]:
+        """Rows by reason, as far as they are known."""
+        return sum(self.running.values(), self.kept)
+
+    def forget(self, stop: Stop, share: float) -> None:
+        """Shards finished while nothing could succeed are to be fetched again; of others, failed rows are."""
+        if stop.reason not in PASSING:
+            return
+        for shard in stop.tasks:
+            if shard in self.finished:
+                counts = by_reason(self.finished.table(shard))
+                if sum(counts[reason] for reason in PASSING) > share * counts.total():
+                    self.finished.drop(shard)
+
+
+def by_reason(table: pa.Table) -> Counter[Reason]:
+    """Rows of a table of `STATUS` by reason."""
+    pairs = pc.value_counts(table["reason"]).to_pylist()
+    return Counter({Reason(pair["values"]): pair["counts"] for pair in pairs})
 
 
 def _share(counts: Counter[Reason]) -> str:
     total = counts.total()
     return f"{counts[Reason.OK] / total:.1%} ok" if total else ""
-
-
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.finished_speed or task.speed or 0:.0f} rows/s")
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TextColumn("{task.fields[ok]}"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )

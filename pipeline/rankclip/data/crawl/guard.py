@@ -2,7 +2,8 @@
 
 It stands in for urllib's global opener, which img2dataset calls. Only http and https; every host, also that
 of a redirect, is resolved and checked before a connection is made, and the connection goes to the checked
-address; time, bytes and redirects are bounded. Every failure is a `FetchError` whose text carries its reason.
+address; time, bytes, redirects and requests to one host are bounded. Every failure is a `FetchError` whose
+text carries its reason.
 """
 
 from __future__ import annotations
@@ -11,34 +12,38 @@ import io
 import ssl
 import time
 from collections.abc import Mapping
-from email.message import Message
 from typing import NoReturn
-from urllib.parse import urljoin
 from urllib.request import BaseHandler, OpenerDirector, Request
-from urllib.response import addinfourl
 
 import urllib3
-from urllib3.exceptions import HTTPError, LocationParseError
-from urllib3.util import Timeout, Url, parse_url
+from urllib3 import HTTPHeaderDict
+from urllib3.exceptions import HTTPError
+from urllib3.util import Timeout
 
 import rankclip
+from rankclip.data.crawl import bodies, targets
 from rankclip.data.crawl.addresses import Addresses, Endpoint
-from rankclip.data.crawl.connections import Watch, give_back, pools, retry_after
+from rankclip.data.crawl.clock import Clock, retry_after
+from rankclip.data.crawl.connections import Watch, give_back, pools
 from rankclip.data.crawl.fetch_error import FetchError, classified, late
+from rankclip.data.crawl.hosts import Hosts
 from rankclip.data.crawl.spec import DownloadSpec
+from rankclip.data.crawl.targets import Target
 from rankclip.data.reasons import Reason, of_status
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PASSING = frozenset({408, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
-_PIECE = 2**16
 _TRIED_ADDRESSES = 3
-_DEFAULT_PORT = {"http": 80, "https": 443}
 
 
 def opener(
-    spec: DownloadSpec, allowed: Mapping[str, tuple[str, int]], tls: ssl.SSLContext | None = None
+    spec: DownloadSpec,
+    allowed: Mapping[str, tuple[str, int]],
+    tls: ssl.SSLContext | None = None,
+    *,
+    processes: int = 1,
 ) -> OpenerDirector:
-    """An opener for `urllib.request.install_opener`.
+    """An opener for `urllib.request.install_opener`, for all threads of a process.
 
     A bare director: `build_opener` would add handlers for file:, ftp: and data: URLs, for proxies of the
     environment and for redirects without a check.
@@ -46,41 +51,57 @@ def opener(
     Args:
         allowed: host -> (address, port), for hosts that the study serves itself on an address not public.
         tls: the authorities trusted; the system's by default.
+        processes: how many processes of this crawl there are, on all machines.
     """
     director = OpenerDirector()
-    director.add_handler(GuardedHandler(spec, allowed, tls or ssl.create_default_context()))
+    places = max(1, spec.per_host // processes)
+    director.add_handler(GuardedHandler(spec, allowed, tls or ssl.create_default_context(), places))
     return director
+
+
+def user_agent(spec: DownloadSpec) -> str:
+    """The honest name of the crawler, with its contact where there is one."""
+    contact = f"+{spec.contact}" if spec.contact else "research crawler"
+    return f"{spec.crawler_name}/{rankclip.__version__} ({contact})"
+
+
+class Fetched(io.BytesIO):
+    """An image, and the header it came with; all that img2dataset asks of urllib's response."""
+
+    def __init__(self, body: bytes, headers: HTTPHeaderDict) -> None:
+        super().__init__(body)
+        self.headers = headers
 
 
 class GuardedHandler(BaseHandler):
     """Answers `urlopen` with a whole, checked image body, or raises `FetchError`."""
 
     def __init__(
-        self, spec: DownloadSpec, allowed: Mapping[str, tuple[str, int]], tls: ssl.SSLContext
+        self, spec: DownloadSpec, allowed: Mapping[str, tuple[str, int]], tls: ssl.SSLContext, places: int
     ) -> None:
         self._spec = spec
-        self._addresses = Addresses(allowed)
+        self._addresses = Addresses(allowed, spec.private_hosts)
+        self._hosts = Hosts(places, spec.threads, spec.backoff_s, own={host.lower() for host in allowed})
         self._watch = Watch()
-        self._pools = pools(self._watch, spec.threads, tls)
-        self._headers = {
-            "User-Agent": f"{spec.crawler_name}/{rankclip.__version__} (+research crawler)",
-            "Accept": "image/*,*/*;q=0.8",
-        }
+        kept = spec.threads if allowed else places
+        self._pools = pools(self._watch, kept, tls)
+        self._headers = {"User-Agent": user_agent(spec), "Accept": "image/*,*/*;q=0.8"}
 
-    def http_open(self, request: Request) -> addinfourl:
+    def http_open(self, request: Request) -> Fetched:
         """Fetch an http or https URL, trying again after passing faults."""
-        deadline = time.monotonic() + self._spec.wall_time_s
-        for attempt in range(self._spec.retries + 1):
+        clock = Clock(self._spec.wall_time_s)
+        attempt = 0
+        while True:
             try:
-                with self._watch.until(deadline):
-                    return self._follow(request.full_url, deadline)
+                return self._follow(request.full_url, clock)
             except FetchError as failure:
+                retries = min(self._spec.retries, 1) if failure.slow else self._spec.retries
                 wait_s = self._spec.backoff_s * 2**attempt if failure.wait_s is None else failure.wait_s
-                left_s = deadline - time.monotonic()
-                if not failure.passing or attempt == self._spec.retries or wait_s >= left_s:
+                if not failure.passing or attempt >= retries or wait_s >= clock.left_s():
                     raise
-            time.sleep(wait_s)
-        raise AssertionError("the last attempt either returns or raises")
+                if not self._hosts.rest(wait_s):
+                    raise
+            attempt += 1
 
     https_open = http_open
 
@@ -88,43 +109,40 @@ class GuardedHandler(BaseHandler):
         """Refuse every other scheme."""
         raise FetchError(Reason.BAD_SCHEME, request.full_url)
 
-    def _follow(self, address: str, deadline: float) -> addinfourl:
+    def _follow(self, address: str, clock: Clock) -> Fetched:
         for _ in range(self._spec.max_redirects + 1):
-            url = _parse(address)
-            response = self._head(url, deadline)
-            if response.status not in _REDIRECTS or "Location" not in response.headers:
-                return self._answer(address, response, deadline)
-            give_back(response)
-            self._watch.hold(None)
-            address = _moved(address, response.headers["Location"])
+            target = targets.parse(address)
+            with self._hosts.visit(target.host, clock), self._watch.until(clock.deadline):
+                response = self._head(target, clock)
+                if response.status not in _REDIRECTS or "Location" not in response.headers:
+                    return self._answer(response, clock)
+                give_back(response, self._watch)
+            address = targets.moved(address, response.headers["Location"])
         raise FetchError(Reason.TOO_MANY_REDIRECTS, f"more than {self._spec.max_redirects}")
 
-    def _head(self, url: Url, deadline: float) -> urllib3.BaseHTTPResponse:
+    def _head(self, target: Target, clock: Clock) -> urllib3.BaseHTTPResponse:
         """The answer's head, from the first endpoint of the host that can be connected to."""
-        host = (url.host or "").strip("[]")
-        scheme = url.scheme or ""
-        endpoints = self._addresses.endpoints(
-            host, url.port or _DEFAULT_PORT[scheme], min(self._spec.timeout_s, deadline - time.monotonic())
-        )
+        wait_s = min(self._spec.timeout_s, clock.left_s())
+        endpoints = self._addresses.endpoints(target.host, target.port, wait_s)
         *others, last = endpoints[:_TRIED_ADDRESSES]
         for endpoint in others:
             try:
-                return self._connect(url, endpoint, deadline)
+                return self._connect(target, endpoint, clock)
             except FetchError as failure:
                 if failure.reason is not Reason.CONNECT:
                     raise
-        return self._connect(url, last, deadline)
+        return self._connect(target, last, clock)
 
-    def _connect(self, url: Url, endpoint: Endpoint, deadline: float) -> urllib3.BaseHTTPResponse:
+    def _connect(self, target: Target, endpoint: Endpoint, clock: Clock) -> urllib3.BaseHTTPResponse:
         # the pool belongs to the checked address; the name stays in Host, SNI and the certificate's check
-        named = {"server_hostname": (url.host or "").strip("[]")} if url.scheme == "https" else None
-        pool = self._pools.connection_from_host(endpoint.address, endpoint.port, url.scheme, named)
-        wait_s = max(min(self._spec.timeout_s, deadline - time.monotonic()), 0.001)
+        named = {"server_hostname": target.host} if target.scheme == "https" else None
+        pool = self._pools.connection_from_host(endpoint.address, endpoint.port, target.scheme, named)
+        wait_s = max(min(self._spec.timeout_s, clock.left_s()), 0.001)
         try:
             return pool.urlopen(
                 "GET",
-                url.request_uri,
-                headers={**self._headers, "Host": url.netloc or ""},
+                target.path,
+                headers={**self._headers, "Host": target.authority},
                 redirect=False,
                 retries=False,
                 assert_same_host=False,
@@ -132,73 +150,33 @@ class GuardedHandler(BaseHandler):
                 timeout=Timeout(connect=wait_s, read=wait_s),
             )
         except (HTTPError, OSError, ValueError) as error:
-            raise self._failure(error, deadline) from error
+            raise self._failure(error, clock, unheard=True) from error
 
-    def _answer(self, address: str, response: urllib3.BaseHTTPResponse, deadline: float) -> addinfourl:
+    def _answer(self, response: urllib3.BaseHTTPResponse, clock: Clock) -> Fetched:
         """The whole body, or the failure that the status stands for."""
         status = response.status
         if not 200 <= status < 300:
-            wait_s = retry_after(response)
-            give_back(response)
+            wait_s = retry_after(response.headers, time.time())
+            give_back(response, self._watch)
             raise FetchError(of_status(status), f"HTTP {status}", passing=status in _PASSING, wait_s=wait_s)
         try:
-            body = self._body(response, deadline)
+            body = bodies.read(response, self._spec.max_bytes, clock, self._watch)
+        except FetchError as failure:
+            if failure.reason is Reason.NOT_AN_IMAGE:
+                give_back(response, self._watch)
+            raise
         except (HTTPError, OSError, ValueError) as error:
-            raise self._failure(error, deadline) from error
+            raise self._failure(error, clock) from error
         finally:
             if not response.closed:
                 response.close()
-        if not is_image(body):
-            kind = response.headers.get("Content-Type", "no content type")
-            raise FetchError(Reason.NOT_AN_IMAGE, kind if body else "empty body")
-        headers = Message()
-        for name, value in response.headers.iteritems():
-            headers[name] = value
-        return addinfourl(io.BytesIO(body), headers, address, status)
+        if self._spec.resize != "none":
+            bodies.check_pixels(body, self._spec.max_pixels)
+        return Fetched(body, response.headers)
 
-    def _body(self, response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
-        limit = self._spec.max_bytes
-        announced = response.headers.get("Content-Length", "")
-        if announced.isdecimal() and int(announced) > limit:
-            raise FetchError(Reason.TOO_LARGE, f"more than {limit} bytes")
-        body = bytearray()
-        # read1 returns what has come; read would wait for a full piece from a server that drips
-        while piece := response.read1(_PIECE, decode_content=True):
-            body += piece
-            if len(body) > limit:
-                raise FetchError(Reason.TOO_LARGE, f"more than {limit} bytes")
-            if time.monotonic() >= deadline:
-                break
-        # a body without a length also ends when the watch shuts its socket down: it is a part, not the whole
-        if time.monotonic() >= deadline:
-            raise late()
-        return bytes(body)
-
-    def _failure(self, error: Exception, deadline: float) -> FetchError:
-        return late() if time.monotonic() >= deadline else classified(error)
-
-
-def is_image(body: bytes) -> bool:
-    """Whether `body` begins as JPEG, PNG, GIF, WebP, BMP, TIFF or AVIF/HEIC does."""
-    begins = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*")
-    boxed = (body[:4] == b"RIFF" and body[8:12] == b"WEBP") or body[4:8] == b"ftyp"
-    return body.startswith(begins) or boxed
-
-
-def _moved(address: str, location: str) -> str:
-    try:
-        return urljoin(address, location.strip())
-    except ValueError:
-        raise FetchError(Reason.OTHER, f"unusable redirect {location}") from None
-
-
-def _parse(address: str) -> Url:
-    try:
-        url = parse_url(address)
-    except LocationParseError:
-        raise FetchError(Reason.OTHER, f"unusable URL {address}") from None
-    if url.scheme not in _DEFAULT_PORT:
-        raise FetchError(Reason.BAD_SCHEME, address)
-    if not url.host:
-        raise FetchError(Reason.OTHER, f"URL without a host {address}")
-    return url
+    def _failure(self, error: Exception, clock: Clock, *, unheard: bool = False) -> FetchError:
+        failure = classified(error)
+        if clock.left_s() <= 0 and failure.reason is not Reason.CONNECT:
+            failure = late()
+        failure.unheard |= unheard and failure.reason is Reason.TIMEOUT
+        return failure

@@ -1,16 +1,16 @@
-"""What became of each row of a work shard: the rows of status.parquet."""
+"""What became of each row of a work shard: the rows of status.parquet, and the news on the way there."""
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 
-from rankclip.data.crawl.workers import Report
+from rankclip.data.crawl.journal import Result
 from rankclip.data.reasons import Reason, printable, untag
 
 STATUS = pa.schema(
@@ -30,23 +30,28 @@ _REPORT_S = 0.25
 _ROBOTS = "Use of image disallowed by X-Robots-Tag directive"
 
 
-class Statuses:
-    """What became of the rows of one shard."""
+class Noted(NamedTuple):
+    """What is told of a row at once: enough to see why a crawl fails."""
 
-    def __init__(self, shard: str, report: Report) -> None:
-        self._shard = shard
+    reason: Reason
+    detail: str = ""
+    host: str = ""
+
+
+News = Counter[Noted]
+
+
+class Herald:
+    """Reports news of rows a few times a second."""
+
+    def __init__(self, report: Callable[[News], None]) -> None:
         self._report = report
-        self._rows: dict[int, tuple[Reason, str, str, int]] = {}
-        self._news: Counter[Reason] = Counter()
+        self._news: News = Counter()
         self._told = time.monotonic()
 
-    def note(self, image: bytes | None, meta: Mapping[str, Any]) -> None:
-        """Take in what img2dataset hands to its sample writer for one row."""
-        if image is not None:
-            self._rows[meta["row"]] = (Reason.OK, "", hashlib.sha256(image).hexdigest(), len(image))
-        else:
-            self._rows[meta["row"]] = (*why(meta["status"], str(meta["error_message"])), "", 0)
-        self._news[self._rows[meta["row"]][0]] += 1
+    def note(self, result: Result, url: str) -> None:
+        """Take in what became of the row of `url`."""
+        self._news[noted(result, url)] += 1
         if time.monotonic() - self._told >= _REPORT_S:
             self.tell()
 
@@ -56,22 +61,40 @@ class Statuses:
         self._news = Counter()
         self._told = time.monotonic()
 
-    def table(self, rows: list[int]) -> pa.Table:
-        """One line of `STATUS` for each of `rows`; a row that img2dataset lost is `other`."""
-        lost = (Reason.OTHER, "img2dataset gave no result", "", 0)
-        found = [self._rows.get(row, lost) for row in sorted(rows)]
-        self._news.update({Reason.OTHER: len(set(rows) - self._rows.keys())})
-        self.tell()
-        columns = {
-            "row": sorted(rows),
-            "key": [f"{row:09d}" for row in sorted(rows)],
-            "reason": [str(reason) for reason, _, _, _ in found],
-            "detail": [detail for _, detail, _, _ in found],
-            "sha256": [sha256 for _, _, sha256, _ in found],
-            "size": [size for _, _, _, size in found],
-            "shard": [self._shard] * len(rows),
-        }
-        return pa.table(columns, schema=STATUS)
+
+def noted(result: Result, url: str) -> Noted:
+    """The news of a row; the details of a row that is ok concern nobody."""
+    if result.reason is Reason.OK:
+        return Noted(result.reason)
+    return Noted(result.reason, result.detail, host(url))
+
+
+def host(url: str) -> str:
+    """The host that a URL names; empty where it names none that can be read."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def status_table(shard: str, rows: Any, results: Mapping[int, Result]) -> pa.Table:
+    """One line of `STATUS`, in order, for each of `rows` (a table with row and key).
+
+    A row without a result, which img2dataset lost, is `other`.
+    """
+    rows = rows.select(["row", "key"]).sort_by("row")
+    lost = Result(Reason.OTHER, "img2dataset gave no result")
+    found = [results.get(row, lost) for row in rows["row"].to_pylist()]
+    columns = {
+        "row": rows["row"],
+        "key": rows["key"],
+        "reason": [str(result.reason) for result in found],
+        "detail": [result.detail for result in found],
+        "sha256": [result.sha256 for result in found],
+        "size": [result.size for result in found],
+        "shard": [shard] * len(found),
+    }
+    return pa.table(columns, schema=STATUS)
 
 
 def why(status: str, message: str) -> tuple[Reason, str]:

@@ -12,11 +12,6 @@ from rankclip.errors import DataError
 REMEDY = "make it again with `dvc repro -f -s download`"
 
 
-def tar_path(crawl: Path, shard: str) -> Path:
-    """The tar of a shard named as in status.parquet, for example "00000"."""
-    return crawl / f"{shard}.tar"
-
-
 class CrawlTar(tars.Reader):
     """One tar of the crawl; use it as a context manager.
 

@@ -9,14 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rankclip import files
+from rankclip.data.captions.slots import PREFIX, RAW
+from rankclip.data.loading.latent_column import SOURCE_REMEDY
 
-RAW = "raw"
-"""The slot of the caption that came with the URL; every image has one there."""
-
-PREFIX = "captions."
-"""Begins the names of the index's columns of captions."""
-
-SOURCE_REMEDY = "make it again with `dvc repro -f -s ingest`"
+__all__ = ["PREFIX", "RAW", "load"]
 
 
 def load(path: Path, urls: pa.ChunkedArray, raw: pa.ChunkedArray) -> dict[str, pa.Array]:

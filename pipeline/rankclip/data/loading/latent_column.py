@@ -13,11 +13,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from rankclip import files
-from rankclip.data.loading.caption_columns import SOURCE_REMEDY
 from rankclip.errors import DataError
 
 NAME = "latents"
 """The column's name, in the source's table and in the index."""
+
+SOURCE_REMEDY = "make it again with `dvc repro -f -s ingest`"
 
 UNIT_ERROR = 1e-3
 """Lengths may differ from 1 by this much: rounding, of half precision too."""

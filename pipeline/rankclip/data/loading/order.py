@@ -43,6 +43,17 @@ def steps_per_epoch(n: int, batch_size: int) -> int:
     return n // batch_size
 
 
+def dropped(n: int, batch_size: int) -> int:
+    """Samples that no batch of an epoch holds; others in each epoch, since each has its own order."""
+    return n % batch_size
+
+
+def share(batch: Batch, rank: int, ranks: int) -> NDArray[np.int64]:
+    """A worker's part of a global batch: `[batch_size / ranks]` positions; together the batch."""
+    size = len(batch.indices) // ranks
+    return batch.indices[rank * size : (rank + 1) * size]
+
+
 def batches(n: int, batch_size: int, seed: int, start_step: int = 0) -> Iterator[Batch]:
     """Batches without end from `start_step` on; starting later gives the same continuation.
 

@@ -13,9 +13,6 @@ from rankclip.data.shapes.latents import Latent, Thing, draw_latent
 if TYPE_CHECKING:
     from rankclip.data.shapes.spec import MentionSpec, ShapesSpec
 
-SLOTS = ("raw", "detail", "objects", "background", "style")
-"""Caption slots of an image: what the web says, and four views that a captioner would give."""
-
 
 @dataclass(frozen=True)
 class Claim:

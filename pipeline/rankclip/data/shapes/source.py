@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from rankclip import files
-from rankclip.data.shapes.captions import SLOTS, Caption
+from rankclip.data.shapes.captions import Caption
 from rankclip.data.shapes.latents import Latent
 from rankclip.data.shapes.similarity import features
-from rankclip.data.shapes.spec import ShapesSpec
+from rankclip.data.shapes.spec import SLOTS, ShapesSpec
 from rankclip.data.shapes.world import World, generator
 
 THING = pa.struct([(name, pa.int8()) for name in ("shape", "hue", "size", "cell", "fill")])

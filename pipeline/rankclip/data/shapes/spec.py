@@ -10,10 +10,15 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, NonNegativeInt, model_validator
 
 from rankclip import files
+from rankclip.data.ingestion.form import Lines
 from rankclip.data.shapes.trouble import TroubleSpec
 from rankclip.spec import Spec, digest
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+SLOTS = ("raw", "detail", "objects", "background", "style")
+"""Caption slots of an image: what the web says, and four views that a captioner would give."""
 
 
 class MentionSpec(Spec):
@@ -104,9 +109,37 @@ class ShapesSpec(Spec):
         return write_source(self, folder)
 
     @property
+    def form(self) -> Lines:
+        """CC3M's: captions first."""
+        return Lines(first="caption")
+
+    @property
     def has_latents(self) -> bool:
         """How alike two images are is known, because they are drawn."""
         return True
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Each image has a caption in all of them."""
+        return SLOTS
+
+    @property
+    def is_indexed(self) -> bool:
+        """Its images are crawled, from its own server."""
+        return False
+
+    @property
+    def subset(self) -> None:
+        """The list is studied whole."""
+
+    @property
+    def expected(self) -> None:
+        """Nobody else crawled it."""
+
+    @property
+    def licence(self) -> str:
+        """On what terms the images may be used."""
+        return "drawn here: free for any use"
 
     @property
     def images_digest(self) -> str:

@@ -1,108 +1,151 @@
 """Curated samples packed into tars with an index; equal inputs give equal bytes.
 
-ledger.parquet, crawl/, source/captions.parquet, source/latents.parquet  ->  shards/
+ledger.parquet, ledger.json, crawl/, source/, tables of captions  ->  shards/
 
 shards/
 ├── 00000.tar, ...    KEY.jpg, KEY.json, KEY.txt of each sample, in order of rows
-├── index.parquet     where each image lies and what is known of it (`packing.SCHEMA`, `caption_columns`,
-│                     and where the source knows what is true of each image, `latent_column`)
-├── manifest.json     size and digest of every tar and of the index
+├── place.json        where the tars are, if RANKCLIP_STORE puts them elsewhere
+├── index.parquet, keys.txt.gz, card.json, manifest.json   see `publish`
+├── packs.json        what each tar was made from, so that it is made again only when that changes
 └── record.json       what the folder was made from, written last
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import PIL
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from rankclip import files, lifecycle
-from rankclip.data import processes
-from rankclip.data.loading import caption_columns, latent_column
-from rankclip.data.reasons import Reason
-from rankclip.data.sharding.packing import ShardWork, pack, packed
+from rankclip import files, launch, lifecycle, storage
+from rankclip.data import bars, processes
+from rankclip.data.captions.spec import CaptionSpec
+from rankclip.data.sharding import accepted, card, earlier, known_columns
+from rankclip.data.sharding.packing import ShardDescription, ShardWork, note_packed, pack, packed
+from rankclip.data.sharding.publish import publish
 from rankclip.data.sharding.spec import ShardSpec
 from rankclip.errors import DataError
 from rankclip.spec import digest
 
-CODE = ("data/sharding", "data/curation/crawl_tar.py", "data/images.py", "data/tars.py")
+CODE = ("data/sharding/packing.py", "data/images.py", "data/tars.py")
 """Sources, below the package, that the bytes of a shard depend on."""
 
-LEDGER_REMEDY = "make it again with `dvc repro -f -s curate`"
 
-
-def run(spec: ShardSpec, data: Path, work: Path) -> None:
+def run(
+    spec: ShardSpec, source: card.Described, captions: Mapping[str, CaptionSpec], data: Path, work: Path
+) -> None:
     """Write `data/shards` from the accepted rows of `data/ledger.parquet`.
 
-    Shards are made in `work/KEY`, where a run that was interrupted finds its finished ones again.
+    Shards are made in `work/shards`, where a run that was interrupted finds its finished ones again. Tars of
+    an earlier run of which neither rows, settings nor code changed are not made again.
 
     Raises:
+        InputError: a table of captions cannot be joined.
         DataError: an input is missing, damaged or of another run, or no row was accepted.
-        RunError: another process is at the same work.
+        RunError: another process is at the same work, or a place of tars does not answer.
     """
-    path = data / "ledger.parquet"
-    ledger = files.read_table(path, remedy=LEDGER_REMEDY)
-    accepted = ledger.filter(pc.equal(ledger["reason"], Reason.OK.value)).sort_by("row")
-    if not len(accepted):
-        raise DataError(f"{path} accepts none of {len(ledger)} rows; its column `detail` says why")
-    captions, latents = data / "source" / "captions.parquet", data / "source" / "latents.parquet"
-    slots = caption_columns.load(captions, accepted["url"], accepted["caption"])
-    known = {caption_columns.PREFIX + slot: column for slot, column in slots.items()}
-    known |= latent_column.load(latents, accepted["url"])
-    inputs = {source.name: files.sha256(source) for source in (path, captions, latents) if source.exists()}
-    code = files.code_digest(CODE)
-    key = digest({"shard": spec.dump(), "ledger": inputs[path.name], "pillow": PIL.__version__, "code": code})
-    with lifecycle.lock(work / key):
-        names = _pack_all(spec, data / "crawl", work / key, accepted)
-        _export(work / key, names, known, data / "shards")
-        counts = {"samples": len(accepted), "shards": len(names)}
-        files.write_record(data / "shards", {"shard": spec.dump()}, inputs, counts)
-        shutil.rmtree(work / key)
+    folder, made = data / "shards", work / "shards"
+    known_columns.require_unchanged(captions)  # before hours of work, not after
+    with lifecycle.lock(made):
+        shards = _packed(spec, data, made)
+        storage.write_place(folder, storage.for_tars(folder))
+        about = card.about(data.name, source, files.read_json(data / "ledger.json", accepted.REMEDY))
+        parts = [made / f"{name.removesuffix('.tar')}.parquet" for name in shards]
+        samples = publish(folder, parts, shards, captions, about, made / "captions", data / "source")
+        _delete_others(folder, shards)
+        known = [
+            data / "ledger.parquet",
+            *(data / "source" / f"{n}.parquet" for n in ("captions", "latents")),
+        ]
+        inputs = {path.name: files.sha256(path) for path in known if path.exists()}
+        inputs |= {f"captions.{slot}": each.sha256 for slot, each in captions.items()}
+        config = {"shard": spec.dump(), "captions": {slot: each.dump() for slot, each in captions.items()}}
+        files.write_record(folder, config, inputs, {"samples": samples, "shards": len(shards)})
+        shutil.rmtree(made)
 
 
-def _pack_all(spec: ShardSpec, crawl: Path, folder: Path, accepted: pa.Table) -> list[str]:
-    """Make the shards that `folder` does not hold yet; the names of all."""
-    starts = range(0, len(accepted), spec.samples_per_shard)
-    names = [f"{number:05d}" for number in range(len(starts))]
-    missing = []
-    for name, start in zip(names, starts, strict=True):
-        if packed(folder, name) is None:
-            end = min(start + spec.samples_per_shard, len(accepted))
-            rows = accepted.take(
-                pa.array(range(start, end))
-            )  # a copy: a slice pickles with all its neighbours
-            missing.append(ShardWork(spec.jpeg_quality, crawl, folder, name, rows))
-    for _ in processes.mapped(pack, missing, images=sum(len(work.rows) for work in missing)):
-        pass
-    return names
+def _packed(spec: ShardSpec, data: Path, made: Path) -> dict[str, ShardDescription]:
+    """All shards, of which those that are not there yet are made; by the name of the tar, in order."""
+    folder, ledger = data / "shards", data / "ledger.parquet"
+    target = storage.for_tars(folder)
+    keys = _keys(spec, ledger)
+    sizes = target.sizes(".tar")
+    earlier.take_over(folder, made, keys, sizes)
+    missing = [name for name, key in keys.items() if packed(made, name, key, sizes) is None]
+    if missing:
+        for name in ("manifest.json", earlier.NOTE):  # before the tars that they are about change
+            (folder / name).unlink(missing_ok=True)
+        _pack(spec, data, made, {name: keys[name] for name in missing})
+        sizes = target.sizes(".tar")
+    earlier.write_note(folder, keys)
+    tars = {f"{name}.tar": packed(made, name, key, sizes) for name, key in keys.items()}
+    lost = [name for name, tar in tars.items() if tar is None]
+    if lost:
+        raise DataError(
+            f"{target.place}/{lost[0]} is not there after it was made; give RANKCLIP_STORE a place that all "
+            "machines see, or run the stage again"
+        )
+    return {name: tar for name, tar in tars.items() if tar is not None}
 
 
-def _export(
-    folder: Path, names: list[str], known: Mapping[str, pa.Array | pa.ChunkedArray], target: Path
-) -> None:
-    """Move the shards of `folder` to `target` and describe them there, with the columns `known` of the index.
+def _pack(spec: ShardSpec, data: Path, made: Path, keys: Mapping[str, str]) -> None:
+    """Make the shards of these names and keys."""
+    images = 0
+    for name, rows in accepted.shards(data / "ledger.parquet", spec.samples_per_shard):
+        if name in keys:
+            (made / f"{name}.json").unlink(missing_ok=True)
+            files.write_table(made / f"{name}.todo", rows)
+            images += len(rows)
+    todo = _Todo(spec, storage.of_tars(data / "crawl"), storage.for_tars(data / "shards"), made, keys)
+    with bars.bar("shard", images, "images") as advance:
+        for done in processes.mapped(pack, todo, images=images):
+            if done.rows is not None:
+                note_packed(made, done.name, done.key, done.rows, done.tar)
+            advance(done.tar["samples"])
 
-    The manifest comes last.
+
+@dataclass(frozen=True)
+class _Todo(Sequence[ShardWork]):
+    """The work on each shard, its rows read when it is asked for."""
+
+    spec: ShardSpec
+    crawl: storage.Store
+    target: storage.Store
+    made: Path
+    keys: Mapping[str, str]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, at: Any) -> Any:
+        name = list(self.keys)[at]
+        rows = files.read_table(self.made / f"{name}.todo")
+        folder = None if launch.on_cluster() else self.made
+        quality = self.spec.jpeg_quality
+        return ShardWork(name, self.keys[name], rows, quality, self.crawl, self.target, folder)
+
+
+def _keys(spec: ShardSpec, ledger: Path) -> dict[str, str]:
+    """Name of each shard -> digest of all that its bytes follow from.
+
+    Raises:
+        DataError: the ledger accepts no row.
     """
-    if target.exists():
-        shutil.rmtree(target)
-    manifest = {}
-    tables = []
-    for name in names:
-        manifest[f"{name}.tar"] = packed(folder, name)
-        tables.append(files.read_table(folder / f"{name}.parquet"))
-        files.link_or_copy(folder / f"{name}.tar", target / f"{name}.tar")
-    index = pa.concat_tables(tables)
-    for name, column in known.items():
-        index = index.append_column(name, column)
-    files.write_table(target / "index.parquet", index)
-    described = {
-        "samples": len(index),
-        "index_sha256": files.sha256(target / "index.parquet"),
-        "shards": manifest,
-    }
-    files.write_json(target / "manifest.json", described)
+    about = digest({"quality": spec.jpeg_quality, "pillow": PIL.__version__, "code": files.code_digest(CODE)})
+    shards = accepted.shards(ledger, spec.samples_per_shard)
+    keys = {name: accepted.digest(rows, about) for name, rows in shards}
+    if not keys:
+        raise DataError(f"{ledger} accepts none of its rows; its column `detail` says why")
+    return keys
+
+
+def _delete_others(folder: Path, shards: Mapping[str, ShardDescription]) -> None:
+    """Deletes tars of an earlier set, also those beside the index where this one has its tars elsewhere."""
+    target, beside = storage.for_tars(folder), storage.store(folder)
+    for name in target.sizes(".tar").keys() - shards.keys():
+        target.delete(name)
+    for name in beside.sizes(".tar") if beside != target else ():
+        beside.delete(name)

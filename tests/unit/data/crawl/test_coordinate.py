@@ -1,112 +1,151 @@
-"""Work shards, the stop rule and the export, with a job that fetches nothing."""
+"""A crawl's work in progress, its store and its export, with a job that fetches nothing."""
 
 from __future__ import annotations
 
 import hashlib
-from functools import partial
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rankclip import files
-from rankclip.data.crawl import coordinate, workers
+from rankclip import files, storage
+from rankclip.data.crawl import coordinate, download
 from rankclip.data.crawl.spec import DownloadSpec
-from rankclip.data.crawl.statuses import Statuses
-from rankclip.data.reasons import Reason
 from rankclip.errors import RunError
+from tests.unit.data.crawl.crawls import Nowhere, fake_job, write_urls
 
-SPEC = DownloadSpec(rows_per_shard=10, stop_rows=20, stop_share=0.95)
-
-
-class Job:
-    """Gives every row the reason that its caption names."""
-
-    def __init__(self, work: Path) -> None:
-        self.work = work
-
-    def __call__(self, name: str, payload: bytes, report: workers.Report) -> None:
-        rows = pa.ipc.open_file(payload).read_all().to_pylist()
-        statuses = Statuses(name, report)
-        for row in reversed(rows):
-            status = {"row": row["row"], "status": "failed_to_download", "error_message": row["caption"]}
-            statuses.note(b"image" if row["caption"] == "ok" else None, status)
-        (self.work / "done").mkdir(parents=True, exist_ok=True)
-        with (self.work / "fetched").open("a") as fetched:
-            fetched.write(f"{name}\n")
-        (self.work / "done" / f"{name}.tar").write_bytes(b"tar of " + name.encode())
-        files.write_table(
-            self.work / "done" / f"{name}.parquet", statuses.table([row["row"] for row in rows])
-        )
+SPEC = DownloadSpec(rows_per_shard=20, stop_rows=40, stop_share=0.95)
 
 
-def write_urls(path: Path, captions: list[str], row_group: int = 7) -> Path:
-    rows = [3 * number for number in range(len(captions))]
-    columns = {"row": rows, "key": [f"{row:09d}" for row in rows], "url": [f"http://a/{row}" for row in rows]}
-    pq.write_table(pa.table({**columns, "caption": captions}), path, row_group_size=row_group)
-    return path
+@pytest.fixture(autouse=True)
+def fake(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_job(monkeypatch)
 
 
-def fetch(tmp_path: Path, captions: list[str], spec: DownloadSpec = SPEC) -> list[dict[str, object]]:
-    urls = write_urls(tmp_path / "urls.parquet", captions)
-    coordinate.fetch(partial(Job, tmp_path), spec, urls, tmp_path)
-    coordinate.export(spec, urls, tmp_path, tmp_path / "out")
-    rows: list[dict[str, object]] = files.read_table(tmp_path / "out" / "status.parquet").to_pylist()
+def fetch(folder: Path, captions: list[str], spec: DownloadSpec = SPEC) -> list[dict[str, object]]:
+    hosts = [f"http://a.invalid/{row}" for row in range(len(captions))]
+    urls = write_urls(folder / "urls.parquet", hosts, captions, step=3)
+    download.run(spec, Nowhere(), urls, folder / "work", folder / "data" / "crawl")
+    rows: list[dict[str, object]] = files.read_table(folder / "data/crawl/status.parquet").to_pylist()
     return rows
 
 
-def test_every_row_is_in_one_shard_whatever_the_row_groups(tmp_path: Path) -> None:
-    status = fetch(tmp_path, ["ok", "[rankclip:http_404] gone"] * 17)
-    assert [row["row"] for row in status] == [3 * number for number in range(34)]
-    assert [row["shard"] for row in status] == [f"{number // 10:05d}" for number in range(34)]
-    digest = hashlib.sha256(b"image").hexdigest()
-    assert list(status[0].values()) == [0, "000000000", "ok", "", digest, 5, "00000"]
-    assert status[1] | {"detail": "gone", "reason": "http_404", "sha256": "", "size": 0} == status[1]
-    assert (tmp_path / "out" / "00003.tar").read_bytes() == b"tar of 00003"
+def asked(folder: Path) -> list[str]:
+    """The shards fetched since the last time."""
+    notes = folder / "work" / "asked"
+    found = notes.read_text().split() if notes.exists() else []
+    notes.unlink(missing_ok=True)
+    return sorted(found)
 
 
-def test_only_shards_without_a_table_are_fetched_again(tmp_path: Path) -> None:
-    first = fetch(tmp_path, ["ok"] * 35)
-    (tmp_path / "done" / "00001.parquet").unlink()
-    (tmp_path / "tmp" / "00001").mkdir(parents=True)
-    (tmp_path / "fetched").unlink()
-    (tmp_path / "out" / "00009.tar").write_bytes(b"of another crawl")
-    assert fetch(tmp_path, ["ok"] * 35) == first
-    assert (tmp_path / "fetched").read_text() == "00001\n"
-    assert not (tmp_path / "tmp").exists()
-    assert sorted(path.name for path in (tmp_path / "out").glob("*.tar")) == [
-        f"0000{n}.tar" for n in range(4)
-    ]
+def work(folder: Path) -> Path:
+    (found,) = (folder / "work").glob("download-*")
+    return found
 
 
-def test_a_crawl_that_fails_for_one_reason_is_stopped_and_the_reason_named(tmp_path: Path) -> None:
-    with pytest.raises(
-        RunError, match=r"of the first \d+ rows failed with `dns`; .* set download.stop_rows=0"
-    ):
-        fetch(tmp_path, ["[rankclip:dns] no such host"] * 200)
+def tars(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*.tar"))
 
 
-@pytest.mark.parametrize(
-    ("captions", "spec"),
-    [
-        (["[rankclip:dns] "] * 40, SPEC.model_copy(update={"stop_rows": 0})),
-        (["[rankclip:dns] "] * 9 + ["ok"] + ["[rankclip:dns] "] * 30, SPEC),
-        (["[rankclip:dns] ", "[rankclip:http_404] "] * 20, SPEC),
-        (["[rankclip:dns] "] * 10, SPEC),
-    ],
-)
-def test_a_crawl_goes_on_when_told_so_or_when_something_works(
-    tmp_path: Path, captions: list[str], spec: DownloadSpec, monkeypatch: pytest.MonkeyPatch
+def test_the_status_has_every_row_once_and_names_the_tar_of_its_image(tmp_path: Path) -> None:
+    status = fetch(tmp_path, ["ok", "http_404"] * 34)
+    assert [row["row"] for row in status] == [3 * number for number in range(68)]
+    assert [row["shard"] for row in status] == [f"{number // 20:05d}" for number in range(68)]
+    digest = hashlib.sha256(b"image 0").hexdigest()
+    assert list(status[0].values()) == [0, "000000000", "ok", "", digest, 7, "00000"]
+    assert list(status[1].values()) == [3, "000000003", "http_404", "because", "", 0, "00000"]
+    out = tmp_path / "data" / "crawl"
+    assert tars(out) == ["00000.tar", "00001.tar", "00002.tar", "00003.tar"]
+    assert files.read_json(out / "record.json")["counts"] == {"http_404": 34, "ok": 34}
+    assert not list((work(tmp_path) / "tmp").iterdir())
+
+
+def test_only_shards_that_are_not_finished_are_fetched_again(tmp_path: Path) -> None:
+    captions = ["ok"] * 70
+    first = fetch(tmp_path, captions)
+    assert asked(tmp_path) == ["00000", "00001", "00002", "00003"]
+    (work(tmp_path) / "done" / "00001.parquet").unlink()
+    (work(tmp_path) / "done" / "00002.tar").unlink()
+    out = tmp_path / "data" / "crawl"
+    (out / "00009.tar").write_bytes(b"of another crawl")
+    (out / "00003.tar").unlink()
+    assert fetch(tmp_path, captions) == first
+    assert asked(tmp_path) == ["00001", "00002"]
+    assert tars(out) == ["00000.tar", "00001.tar", "00002.tar", "00003.tar"]
+
+
+def test_patience_and_manners_may_change_without_a_new_crawl(tmp_path: Path) -> None:
+    fetch(tmp_path, ["ok"] * 70)
+    asked(tmp_path)
+    patient = SPEC.model_copy(update={"threads": 3, "timeout_s": 1.5, "stop_rows": 0, "per_host": 1})
+    fetch(tmp_path, ["ok"] * 70, patient)
+    assert asked(tmp_path) == []
+    fetch(tmp_path, ["ok"] * 70, SPEC.model_copy(update={"max_bytes": 1000}))
+    assert len(asked(tmp_path)) == 4
+
+
+def test_the_status_is_read_in_few_large_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coordinate, "_ROW_GROUP", 50)
+    fetch(tmp_path, ["ok"] * 130)
+    stored = pq.ParquetFile(tmp_path / "data" / "crawl" / "status.parquet").metadata
+    assert [stored.row_group(group).num_rows for group in range(stored.num_row_groups)] == [60, 60, 10]
+
+
+def test_a_list_without_rows_has_a_status_without_rows(tmp_path: Path) -> None:
+    assert fetch(tmp_path, []) == []
+
+
+def test_a_store_elsewhere_gets_the_tars_and_a_change_of_mind_moves_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RANKCLIP_PROCESSES", "1")
-    assert len(fetch(tmp_path, captions, spec)) == len(captions)
+    captions = ["ok"] * 50
+    out = tmp_path / "data" / "crawl"
+    monkeypatch.setenv("RANKCLIP_STORE", str(tmp_path / "far"))
+    status = fetch(tmp_path, captions)
+    assert tars(out) == []
+    there = storage.of_tars(out)
+    assert there.place.startswith(str(tmp_path / "far" / "data" / "crawl" / "download-"))
+    assert list(there.sizes(".tar")) == ["00000.tar", "00001.tar", "00002.tar"]
+    first = files.sha256(Path(there.place) / "00001.tar")
+    asked(tmp_path)
+
+    monkeypatch.delenv("RANKCLIP_STORE")
+    assert fetch(tmp_path, captions) == status
+    assert storage.of_tars(out).place == str(out)
+    assert files.sha256(out / "00001.tar") == first
+
+    monkeypatch.setenv("RANKCLIP_STORE", str(tmp_path / "farther"))
+    assert fetch(tmp_path, captions) == status
+    assert files.sha256(Path(storage.of_tars(out).place) / "00001.tar") == first
+    assert tars(out) == []
+    assert asked(tmp_path) == []
 
 
-def test_a_row_without_a_result_is_counted(tmp_path: Path) -> None:
-    told: list[object] = []
-    statuses = Statuses("00000", told.append)
-    statuses.note(None, {"row": 1, "status": "failed_to_resize", "error_message": "Image decoding error"})
-    rows = statuses.table([0, 1]).to_pylist()
-    assert [row["reason"] for row in rows] == ["other", "not_an_image"]
-    assert told == [{Reason.OTHER: 1, Reason.NOT_AN_IMAGE: 1}]
+def test_a_tar_that_is_not_seen_from_here_is_not_taken_for_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(storage.store(tmp_path)), "size", lambda *unused: None)
+    with pytest.raises(RunError, match=r"00000\.tar was written with 10240 bytes, .* Set RANKCLIP_STORE"):
+        fetch(tmp_path, ["http_404"] * 20)
+    assert not list((work(tmp_path) / "done").glob("*.parquet"))
+
+
+@pytest.mark.parametrize("reason", ["dns", "http_403"])
+def test_a_crawl_that_fails_for_one_reason_is_stopped_and_an_outage_is_not_taken_for_an_answer(
+    tmp_path: Path, reason: str
+) -> None:
+    captions = ["ok"] * 60 + [reason] * 200
+    with pytest.raises(RunError, match=rf"of the last \d+ rows failed with `{reason}`, most often 'because'"):
+        fetch(tmp_path, captions)
+    failed = [name for name in asked(tmp_path) if name >= "00003"]
+    assert 2 <= len(failed) <= 4
+    fetch(tmp_path, captions, SPEC.model_copy(update={"stop_rows": 0}))
+    again = asked(tmp_path)
+    assert again[-1] == "00012"
+    assert not {"00000", "00001", "00002"} & set(again)
+    assert (failed[0] in again) == (reason == "dns")
+
+
+def test_a_crawl_that_fails_for_one_reason_goes_on_when_told_so(tmp_path: Path) -> None:
+    spec = SPEC.model_copy(update={"stop_rows": 0})
+    assert len(fetch(tmp_path, ["dns"] * 100, spec)) == 100

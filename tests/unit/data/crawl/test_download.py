@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import multiprocessing
+import os
+import signal
+import subprocess
+import sys
 import tarfile
-import urllib.request
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from PIL import Image
 
 from rankclip import files
-from rankclip.data.crawl import coordinate, download
+from rankclip.data import tars
+from rankclip.data.crawl import download
 from rankclip.data.crawl.spec import DownloadSpec
 from rankclip.data.reasons import Reason
 from rankclip.data.shapes import server
 from rankclip.data.shapes.answers import encode, original
 from rankclip.data.shapes.trouble import KINDS, PLAIN, TroubleSpec, assign
+from tests.unit.data.crawl.crawls import At, write_urls
 from tests.unit.data.loopback import JPEG, running, web
 
 N = 120
@@ -67,13 +71,6 @@ class Site:
         listening.server_close()
 
 
-def write_urls(path: Path, urls: list[str]) -> Path:
-    rows = range(len(urls))
-    columns = {"row": list(rows), "key": [f"{row:09d}" for row in rows], "url": urls}
-    files.write_table(path, pa.table({**columns, "caption": [f"caption {row}" for row in rows]}))
-    return path
-
-
 def images(folder: Path) -> dict[str, bytes]:
     found = {}
     for path in sorted(folder.glob("*.tar")):
@@ -114,72 +111,68 @@ def test_every_trouble_ends_in_its_reason_and_a_finished_shard_is_not_fetched_ag
     assert console.out == ""
     assert len(console.err.splitlines()) <= 2
 
-    first = files.sha256(out / "status.parquet")
+    first = digests(out)
     (folder,) = work.iterdir()
     (folder / "done" / "00001.parquet").unlink()
     site.asked.clear()
     download.run(SPEC, site, urls, work, out)
-    assert set(site.asked) - {original(site.kinds.__getitem__, i) for i in range(40, 80)} <= set(
-        range(40, 80)
-    )
-    assert set(range(40, 80)) <= set(site.asked)
-    assert files.sha256(out / "status.parquet") == first
+    again = range(20, 40)
+    assert set(site.asked) - {original(site.kinds.__getitem__, i) for i in again} <= set(again)
+    assert set(again) <= set(site.asked)
+    assert digests(out) == first
 
     site.asked.clear()
     download.run(SPEC, site, urls, work, out)
     assert not site.asked
 
 
-@pytest.fixture
-def job(tmp_path: Path) -> Iterator[tuple[download.ShardJob, Path]]:
-    """A job in this process; its server forbids /no, serves a PNG at /png and else what passes for JPEG."""
-    png = encode("png", Image.new("RGB", (64, 32), "red"))[0]
-
-    def reply(path: str, _: int) -> tuple[int, dict[str, str], bytes]:
-        headers = {"X-Robots-Tag": {"/no": "noai", "/other": "otherbot: noindex"}.get(path, "all")}
-        return 200, headers, png if path == "/png" else JPEG
-
-    before = getattr(urllib.request, "_opener", None)
-    with web(reply) as here:
-        yield download.ShardJob(SPEC, {"web.invalid": ("127.0.0.1", here.port)}, tmp_path), tmp_path
-    urllib.request.install_opener(before)
+def digests(folder: Path) -> dict[str, str]:
+    return {path.name: files.sha256(path) for path in folder.iterdir() if path.name != "record.json"}
 
 
-def fetched(job: tuple[download.ShardJob, Path], paths: list[str]) -> list[dict[str, object]]:
-    rows = pa.table(
-        {"url": [f"http://web.invalid{path}" for path in paths], "caption": paths, "row": range(len(paths))}
-    )
-    job[0]("00000", coordinate.arrow_file(rows), lambda _: None)
-    status: list[dict[str, object]] = files.read_table(job[1] / "done" / "00000.parquet").to_pylist()
-    return status
+def test_after_kill_9_hardly_a_row_is_asked_for_twice_and_nothing_differs(tmp_path: Path) -> None:
+    """The whole command is killed; then it must end as one that was left alone."""
+    n = 600
+    spec = SPEC.model_copy(update={"timeout_s": 20.0, "wall_time_s": 20.0})
+    held = [f"/{n // 2}"]
 
+    def reply(path: str, before: int) -> tuple[int, dict[str, str], bytes]:
+        if path in held and not before:
+            time.sleep(0.5)
+        return (404, {}, b"") if path.endswith("7") else (200, {}, JPEG + path.encode())
 
-def test_robots_directives_are_honoured_unless_they_name_another_crawler(
-    job: tuple[download.ShardJob, Path],
-) -> None:
-    assert [row["reason"] for row in fetched(job, ["/no", "/other", "/yes"])] == ["robots", "ok", "ok"]
+    with web(reply) as site:
+        source = At(site.port)
+        urls = write_urls(tmp_path / "urls.parquet", [f"http://web.invalid/{row}" for row in range(n)])
+        download.run(spec, source, urls, tmp_path / "undisturbed", tmp_path / "a" / "crawl")
+        site.asked.clear()
+        program = (
+            "from pathlib import Path\n"
+            "from rankclip.data.crawl import download\n"
+            "from tests.unit.data.crawl.test_download import SPEC, At\n"
+            "spec = SPEC.model_copy(update={'timeout_s': 20.0, 'wall_time_s': 20.0})\n"
+            "if __name__ == '__main__':\n"
+            f"    download.run(spec, At({site.port}), Path({str(urls)!r}), Path({str(tmp_path / 'work')!r}), "
+            f"Path({str(tmp_path / 'b' / 'crawl')!r}))\n"
+        )
+        environment = {**os.environ, "PYTHONPATH": ".", "RANKCLIP_PROCESSES": "2"}
+        for row in held:
+            with subprocess.Popen([sys.executable, "-c", program], env=environment) as driver:
+                deadline = time.monotonic() + 60
+                while not any(path == row for path, _ in list(site.asked)):
+                    assert time.monotonic() < deadline
+                    assert driver.poll() is None
+                    time.sleep(0.01)
+                driver.send_signal(signal.SIGKILL)
+            time.sleep(0.2)  # its workers die with it
+            done = list((tmp_path / "work").rglob("done/[0-9]*.tar"))
+            assert done
+            for path in done:
+                tars.listing(path, "it is cut off")
+        download.run(spec, source, urls, tmp_path / "work", tmp_path / "b" / "crawl")
+        asked = Counter(path for path, _ in site.asked)
 
-
-def test_resizing_stores_jpeg_of_the_size_asked_for(job: tuple[download.ShardJob, Path]) -> None:
-    job[0]._spec = SPEC.model_copy(update={"resize": "keep_ratio", "image_size": 16})
-    rows = fetched(job, ["/png", "/not-decodable"])
-    assert [row["reason"] for row in rows] == ["ok", "not_an_image"]
-    (stored,) = images(job[1] / "done").values()
-    (job[1] / "stored.jpg").write_bytes(stored)
-    with Image.open(job[1] / "stored.jpg") as image:
-        assert (image.format, image.size) == ("JPEG", (32, 16))
-    assert rows[0]["sha256"] == hashlib.sha256(stored).hexdigest()
-
-
-def test_a_full_disk_is_an_error_and_leaves_no_finished_shard(
-    job: tuple[download.ShardJob, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import webdataset
-
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(webdataset.TarWriter, "write", full)
-    with pytest.raises(OSError, match="No space left"):
-        fetched(job, ["/1", "/2"])
-    assert not list((job[1]).glob("done/*.parquet"))
+    assert len(asked) == n
+    # at most those in flight: 2 processes of 8 requests each
+    assert sum(asked.values()) - n <= 2 * 8
+    assert digests(tmp_path / "b" / "crawl") == digests(tmp_path / "a" / "crawl")

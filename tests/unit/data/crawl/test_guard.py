@@ -1,33 +1,35 @@
-"""The guarded opener against servers on loopback; for forbidden addresses the socket layer is intercepted."""
+"""The guarded opener against servers on loopback."""
 
 from __future__ import annotations
 
-import datetime
 import socket
 import ssl
+import threading
 import time
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from urllib.request import Request
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
 import rankclip
 from rankclip.data.crawl import guard
-from rankclip.data.crawl.addresses import Addresses, is_public
 from rankclip.data.crawl.fetch_error import FetchError
 from rankclip.data.crawl.spec import DownloadSpec
 from rankclip.data.reasons import Reason
-from tests.unit.data.loopback import JPEG, Reply, dripping, web
+from tests.unit.data.crawl.hostile.certificates import certificate
+from tests.unit.data.crawl.wire import refusal
+from tests.unit.data.loopback import JPEG, Reply, dripping, saying, web
 
 SPEC = DownloadSpec(
     timeout_s=0.5, wall_time_s=1.5, retries=2, backoff_s=0.01, max_bytes=1000, max_redirects=3
 )
 FOUND: Reply = (200, {"Content-Type": "image/jpeg"}, JPEG)
+FOUND_SO_FAR = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n\xff\xd8\xff\xe0\xff\r\n"
 
 
 def fetch(
@@ -41,102 +43,6 @@ def fetch(
     with opener.open(Request(f"{scheme}://{host}{path}"), timeout=9) as response:
         content: bytes = response.read()
     return content
-
-
-def refusal(call: Callable[[], object]) -> Reason:
-    with pytest.raises(FetchError) as caught:
-        call()
-    assert str(caught.value).startswith(f"[rankclip:{caught.value.reason}] ")
-    return caught.value.reason
-
-
-class Wire:
-    """Replaces the resolver and the connection; counts what is tried and lets nothing through."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, hosts: dict[str, list[str]]) -> None:
-        self.connected: list[str] = []
-        self.asked: list[str] = []
-        self.hosts = hosts
-        monkeypatch.setattr(socket, "getaddrinfo", self.resolve)
-        monkeypatch.setattr(socket.socket, "connect", self.connect)
-
-    def resolve(self, host: str, port: object, *args: object, **named: object) -> list[tuple[object, ...]]:
-        self.asked.append(host)
-        answers = self.hosts.get(host, [host] if host[0].isdigit() or ":" in host else [])
-        if not answers:
-            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        family = {True: socket.AF_INET6, False: socket.AF_INET}
-        return [(family[":" in a], socket.SOCK_STREAM, 6, "", (a, port)) for a in answers]
-
-    def connect(self, endpoint: tuple[str, int], *_: object) -> None:
-        self.connected.append(endpoint[0])
-        raise ConnectionRefusedError
-
-
-FORBIDDEN = [
-    "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
-    "100.100.100.200", "0.0.0.0", "224.0.0.1", "240.0.0.1", "255.255.255.255", "192.0.0.192",
-    "192.88.99.1", "198.18.0.1", "168.63.129.16", "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1",
-    "fd00:ec2::254", "ff02::1", "fec0::1", "2001:db8::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254",
-    "64:ff9b::7f00:1", "2002:7f00:1::", "not an address",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("address", FORBIDDEN)
-def test_an_address_that_is_not_public_is_known_as_such(address: str) -> None:
-    assert not is_public(address)
-
-
-@pytest.mark.parametrize("address", ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "::ffff:1.1.1.1"])
-def test_a_public_address_is_known_as_such(address: str) -> None:
-    assert is_public(address)
-
-
-@pytest.mark.parametrize("address", FORBIDDEN[:-1])
-def test_a_host_at_a_forbidden_address_is_never_connected_to(
-    monkeypatch: pytest.MonkeyPatch, address: str
-) -> None:
-    wire = Wire(monkeypatch, {"evil.example": ["93.184.216.34", address]})
-    opener = guard.opener(SPEC, {})
-    assert refusal(lambda: opener.open("http://evil.example/1.jpg")) is Reason.BLOCKED_ADDRESS
-    assert refusal(lambda: opener.open("https://evil.example/1.jpg")) is Reason.BLOCKED_ADDRESS
-    assert not wire.connected
-
-
-@pytest.mark.parametrize(
-    "host", ["127.0.0.1", "[::1]", "user:pass@127.0.0.1:22", "169.254.169.254", "LOCALHOST", "localhost."]
-)
-def test_a_forbidden_address_written_in_the_url_is_never_connected_to(
-    monkeypatch: pytest.MonkeyPatch, host: str
-) -> None:
-    wire = Wire(monkeypatch, {"localhost": ["127.0.0.1"]})
-    opener = guard.opener(SPEC, {"web.invalid": ("127.0.0.1", 9)})
-    assert refusal(lambda: opener.open(f"http://{host}/1.jpg")) is Reason.BLOCKED_ADDRESS
-    assert not wire.connected
-
-
-def test_numbers_that_the_resolver_takes_for_loopback_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    wire = Wire(monkeypatch, {"2130706433": ["127.0.0.1"], "0x7f.1": ["127.0.0.1"]})
-    opener = guard.opener(SPEC, {})
-    for host in ("2130706433", "0x7f.1"):
-        assert refusal(lambda host=host: opener.open(f"http://{host}/")) is Reason.BLOCKED_ADDRESS
-    assert not wire.connected
-
-
-def test_the_connection_goes_to_the_address_that_was_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    wire = Wire(monkeypatch, {"rebinds.example": ["93.184.216.34"]})
-    opener = guard.opener(SPEC.model_copy(update={"retries": 1}), {})
-    lookup = wire.resolve
-
-    def rebind(host: str, *args: object, **named: object) -> list[tuple[object, ...]]:
-        found = lookup(host, *args, **named)
-        wire.hosts["rebinds.example"] = ["127.0.0.1"]
-        return found
-
-    monkeypatch.setattr(socket, "getaddrinfo", rebind)
-    assert refusal(lambda: opener.open("http://rebinds.example/1.jpg")) is Reason.CONNECT
-    assert set(wire.connected) == {"93.184.216.34"}
-    assert wire.asked.count("rebinds.example") == 1
 
 
 @pytest.mark.parametrize(
@@ -198,7 +104,7 @@ def test_the_crawler_says_who_it_is_and_keeps_the_host_name() -> None:
         opener.open(request).close()
         path, headers = server.asked[0]
     assert path == "/%C3%BC%20x.jpg?a=1"
-    assert headers["User-Agent"] == f"rankclip/{rankclip.__version__} (+research crawler)"
+    assert headers["User-Agent"] == f"rankclip/{rankclip.__version__} (research crawler)"
     assert headers["Host"] == "web.invalid"
 
 
@@ -263,7 +169,7 @@ def test_retry_after_is_waited_for_within_the_wall_time_and_not_beyond() -> None
     [
         (b"", b"H"),
         (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n", b"x"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n" + JPEG, b"x"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0"),
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 900\r\n\r\n", b""),
     ],
@@ -273,6 +179,20 @@ def test_no_way_of_dripping_holds_a_thread_beyond_the_wall_time(head: bytes, dro
         start = time.monotonic()
         assert refusal(lambda: fetch(port)) in (Reason.TIMEOUT, Reason.HTTP_404)
         assert time.monotonic() - start < SPEC.wall_time_s + 0.5
+
+
+def test_a_body_that_keeps_arriving_has_longer_than_one_that_drips() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 60004\r\n\r\n\xff\xd8\xff\xe0"
+    spec = SPEC.model_copy(update={"wall_time_s": 0.6, "max_bytes": 10**6})
+    for drop, arrives in ((bytes(2000), True), (bytes(200), False)):
+        with dripping(head, drop, 0.04) as port:
+            since = time.monotonic()
+            if arrives:
+                assert len(fetch(port, spec=spec)) == 60_004
+                assert time.monotonic() - since > 0.9
+            else:
+                assert refusal(lambda p=port: fetch(p, spec=spec)) is Reason.TIMEOUT
+                assert time.monotonic() - since < 1.5
 
 
 def test_a_broken_answer_is_interrupted() -> None:
@@ -287,58 +207,9 @@ def test_a_closed_port_is_a_connection_fault() -> None:
     assert refusal(lambda: fetch(port)) is Reason.CONNECT
 
 
-def test_an_unknown_host_is_asked_for_once_and_a_busy_resolver_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    wire = Wire(monkeypatch, {})
-    opener = guard.opener(SPEC, {})
-    assert refusal(lambda: opener.open("http://gone.example/1")) is Reason.DNS
-    assert refusal(lambda: opener.open("http://gone.example/2")) is Reason.DNS
-    assert wire.asked == ["gone.example"]
-
-    def busy(host: str, *_: object, **__: object) -> None:
-        wire.asked.append(host)
-        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
-
-    monkeypatch.setattr(socket, "getaddrinfo", busy)
-    assert refusal(lambda: opener.open("http://busy.example/1")) is Reason.DNS
-    assert wire.asked.count("busy.example") == 3
-
-
-def test_a_resolver_that_hangs_does_not_hold_the_crawl(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(3))
-    start = time.monotonic()
-    with pytest.raises(FetchError, match="no answer from the resolver"):
-        Addresses({}).endpoints("slow.example", 80, 0.2)
-    assert time.monotonic() - start < 1
-
-
-def certificate(folder: Path, name: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """A server's context with a certificate for `name`, and a client's that trusts it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = built.public_bytes(serialization.Encoding.PEM)
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (folder / "both.pem").write_bytes(private + pem)
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(folder / "both.pem")
-    return server, ssl.create_default_context(cadata=pem.decode())
-
-
 def test_a_certificate_is_checked_against_the_name_in_the_url(tmp_path: Path) -> None:
-    theirs, trusting = certificate(tmp_path, "secure.invalid")
+    theirs, pem = certificate(tmp_path, "secure.invalid")
+    trusting = ssl.create_default_context(cadata=pem)
     names: list[str | None] = []
     theirs.sni_callback = lambda _, name, __: names.append(name)
     with web(lambda *_: FOUND, tls=theirs) as server:
@@ -350,3 +221,119 @@ def test_a_certificate_is_checked_against_the_name_in_the_url(tmp_path: Path) ->
         assert names == ["secure.invalid", "other.invalid"]
         untrusting = guard.opener(SPEC, {"secure.invalid": here})
         assert refusal(lambda: untrusting.open("https://secure.invalid/1.jpg")) is Reason.TLS
+
+
+def local(server_port: int, **changes: object) -> tuple[DownloadSpec, str]:
+    """Limits under which a server on loopback is a host like any other, with manners; and its address."""
+    spec = SPEC.model_copy(update={"private_hosts": ("127.0.0.1",), **changes})
+    return spec, f"http://127.0.0.1:{server_port}"
+
+
+def test_a_host_gets_no_more_requests_at_once_than_the_share_of_a_process() -> None:
+    at, most = [0], [0]
+    lock = threading.Lock()
+
+    def slowly(_: str, __: int) -> Reply:
+        with lock:
+            at[0] += 1
+            most[0] = max(most[0], at[0])
+        time.sleep(0.02)
+        with lock:
+            at[0] -= 1
+        return FOUND
+
+    with web(slowly) as server:
+        spec, address = local(server.port, per_host=7)
+        opener = guard.opener(spec, {}, processes=3)
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(lambda n: opener.open(f"{address}/{n}").close(), range(40)))
+        assert most == [2]
+        assert len(server.connections) == 2
+
+
+def test_urls_of_one_host_do_not_hold_up_those_of_others() -> None:
+    with web(lambda *_: FOUND) as fast, dripping(b"HTTP/1.1 200 OK\r\n", b"X", 0.05) as slow:
+        spec, address = local(fast.port, per_host=1)
+        opener = guard.opener(spec, {"slow.invalid": ("127.0.0.1", slow)})
+        with ThreadPoolExecutor(8) as pool:
+            stuck = [pool.submit(opener.open, f"http://slow.invalid/{n}") for n in range(3)]
+            since = time.monotonic()
+            for number in range(20):
+                opener.open(f"{address}/{number}").close()
+            assert time.monotonic() - since < 1
+            assert all(isinstance(each.exception(), FetchError) for each in stuck)
+
+
+def test_a_busy_host_is_not_hammered_by_other_urls_of_it() -> None:
+    with web(lambda *_: (429, {"Retry-After": "60"}, b"")) as server:
+        spec, address = local(server.port)
+        opener = guard.opener(spec, {})
+        for number in range(50):
+            assert refusal(lambda n=number: opener.open(f"{address}/{n}")) is Reason.HTTP_429
+        assert len(server.asked) == 1
+
+
+def test_a_host_that_moved_is_treated_by_its_new_name() -> None:
+    def reply(path: str, _: int) -> Reply:
+        return (302, {"Location": f"http://127.0.0.1:{there.port}/"}, b"") if path == "/" else FOUND
+
+    with web(lambda *_: (503, {"Retry-After": "60"}, b"")) as there, web(reply) as here:
+        spec = local(0)[0]
+        opener = guard.opener(spec, {"here.invalid": ("127.0.0.1", here.port)})
+        for _ in range(3):
+            assert refusal(lambda: opener.open("http://here.invalid/")) is Reason.HTTP_503
+        assert len(there.asked) == 1
+        assert len(here.asked) == 3
+
+
+@pytest.mark.parametrize(("retries", "attempts"), [(0, 1), (1, 2), (5, 2)])
+def test_a_time_out_is_tried_again_once_at_most(retries: int, attempts: int) -> None:
+    asked = []
+
+    def reply(path: str, _: int) -> Reply:
+        asked.append(path)
+        time.sleep(0.4)
+        return FOUND
+
+    with web(reply) as server:
+        spec = SPEC.model_copy(update={"timeout_s": 0.1, "retries": retries})
+        assert refusal(lambda: fetch(server.port, spec=spec)) is Reason.TIMEOUT
+    assert len(asked) == attempts
+
+
+@pytest.mark.parametrize("contact", ["https://lab.example/crawl?a=1", "me@lab.example"])
+def test_the_crawler_says_whom_to_write_to(contact: str) -> None:
+    spec = DownloadSpec(contact=contact)
+    with web(lambda *_: FOUND) as server:
+        fetch(server.port, spec=spec)
+        assert server.asked[0][1]["User-Agent"] == f"rankclip/{rankclip.__version__} (+{contact})"
+
+
+@pytest.mark.parametrize("contact", ["me", "ftp://a/", "a@b\r\nX: y", "http://a/(b)", "http://a b/", ""])
+def test_a_contact_that_would_break_the_header_is_refused(contact: str) -> None:
+    with pytest.raises(ValidationError):
+        DownloadSpec(contact=contact)
+
+
+def test_whatever_bytes_a_server_says_the_url_has_an_image_or_a_reason() -> None:
+    words = [b""]
+
+    @given(st.binary(max_size=400), st.sampled_from([b"", b"HTTP/1.1 200 OK\r\n", FOUND_SO_FAR]))
+    @settings(max_examples=60, deadline=None)
+    def fetched(said: bytes, before: bytes) -> None:
+        words[0] = before + said
+        with suppress(FetchError):
+            opener.open("http://web.invalid/1")
+
+    with saying(lambda: words[0]) as port:
+        opener = guard.opener(SPEC.model_copy(update={"retries": 0}), {"web.invalid": ("127.0.0.1", port)})
+        fetched()
+
+
+def test_the_outcome_of_a_crawl_does_not_depend_on_its_manners() -> None:
+    patient = SPEC.model_copy(
+        update={"threads": 3, "timeout_s": 9.0, "contact": "a@b.example", "per_host": 1}
+    )
+    assert patient.outcome() == SPEC.outcome()
+    for name, value in {"resize": "border", "max_bytes": 7, "robots_directives": ()}.items():
+        assert SPEC.model_copy(update={name: value}).outcome() != SPEC.outcome()

@@ -1,17 +1,18 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
+from PIL import Image
 
 from rankclip import files
 from rankclip.data.curation import curate
 from rankclip.data.curation.spec import CurateSpec
-from rankclip.data.curation.verdicts import judge
 from rankclip.errors import DataError
 from tests.unit.data.crawled import GREEN, Row, encoded, lay_out, picture, rotated_by_exif
+from tests.unit.data.curation.scenes import copies, scene
 
 RED_JPEG, GREEN_PNG = encoded(picture()), encoded(picture(GREEN), "PNG")
 
@@ -43,11 +44,11 @@ EXPECTED = [
     "duplicate_exact",
     "bad_encoding",
 ]
-SPEC = CurateSpec(max_pixels=80_000)
+SPEC = CurateSpec(max_pixels=80_000, remove=("too_small", "aspect", "duplicate_exact"))
 
 
 def ledger(data: Path, spec: CurateSpec = SPEC) -> list[dict[str, Any]]:
-    curate.run(spec, data)
+    curate.run(spec, data, data / "work")
     rows: list[dict[str, Any]] = files.read_table(data / "ledger.parquet").to_pylist()
     return rows
 
@@ -71,8 +72,17 @@ def test_of_equal_bytes_the_lowest_row_stays_and_the_others_name_it(tmp_path: Pa
     rows = ledger(lay_out(tmp_path, ROWS))
     assert rows[0]["reason"] == "ok"
     assert {rows[3]["detail"], rows[10]["detail"]} == {"same bytes as 000000000"}
-    kept = ledger(lay_out(tmp_path / "all", ROWS), SPEC.model_copy(update={"drop_exact_duplicates": False}))
-    assert [kept[i]["reason"] for i in (0, 3, 10)] == ["ok"] * 3
+
+
+def test_what_is_not_removed_is_told_all_the_same(tmp_path: Path) -> None:
+    removed = ledger(lay_out(tmp_path, ROWS))
+    flags = files.read_json(tmp_path / "ledger.json")["flags"]
+    reported = ledger(tmp_path, SPEC.model_copy(update={"remove": ()}))
+    assert files.read_json(tmp_path / "ledger.json")["flags"] == flags
+    assert [row["flags"] for row in reported] == [row["flags"] for row in removed]
+    assert [row["detail"] for row in reported] == [row["detail"] for row in removed]
+    told = {"too_small", "aspect", "duplicate_exact"}
+    assert [row["reason"] for row in reported] == ["ok" if r in told else r for r in EXPECTED]
 
 
 def test_an_accepted_row_tells_what_it_is(tmp_path: Path) -> None:
@@ -94,26 +104,8 @@ def test_more_processes_change_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     rows = ledger(lay_out(tmp_path, ROWS))
     monkeypatch.setattr("rankclip.data.processes.WORTH_SHARING", 0)
     monkeypatch.setenv("RANKCLIP_PROCESSES", "2")
+    shutil.rmtree(tmp_path / "work")
     assert ledger(tmp_path) == rows
-
-
-def test_pixels_are_counted_before_they_are_decoded() -> None:
-    header_of_a_giant = encoded(picture(size=(300, 300)), "PNG")[:60]  # decoding it would fail
-    assert judge(SPEC, header_of_a_giant).reason == "too_large_pixels"
-    assert judge(CurateSpec(), header_of_a_giant).reason == "decode"
-
-
-def test_an_image_of_more_pixels_than_pillow_opens_is_too_large() -> None:
-    blob = bytearray(encoded(picture(), "BMP"))
-    blob[18:26] = (60_000).to_bytes(4, "little") * 2
-    assert judge(CurateSpec(), bytes(blob)).reason == "too_large_pixels"
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF"])
-def test_a_truncated_image_does_not_decode(kind: str) -> None:
-    blob = encoded(picture(size=(200, 150)), kind)
-    assert judge(CurateSpec(), blob).reason == "ok"
-    assert judge(CurateSpec(), blob[: len(blob) // 2]).reason == "decode"
 
 
 def test_a_truncated_tar_is_named_with_the_remedy(tmp_path: Path) -> None:
@@ -153,19 +145,60 @@ def test_a_lost_input_row_is_an_error(tmp_path: Path) -> None:
     lay_out(tmp_path, ROWS)
     refused = files.read_table(tmp_path / "refused.parquet")
     files.write_table(tmp_path / "refused.parquet", refused.slice(1))
-    with pytest.raises(DataError, match="each row from 0 to 10 once"):
+    with pytest.raises(DataError, match=r"the rows after 0 are not 0, 1 and so on to 10.*-s ingest"):
         ledger(tmp_path)
 
 
 def test_a_reason_outside_the_vocabulary_is_an_error(tmp_path: Path) -> None:
-    lay_out(tmp_path, ROWS[:2])
-    table = pa.table({"row": [1], "reason": ["bad luck"], "detail": [""]})
-    files.write_table(tmp_path / "refused.parquet", table)
+    lay_out(tmp_path, [ROWS[0], Row(reason="bad luck", stage="ingest")])
     with pytest.raises(DataError, match="unknown reasons: bad luck"):
+        ledger(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["urls.parquet", "refused.parquet", "crawl/status.parquet"])
+def test_a_table_that_is_not_sorted_is_an_error(tmp_path: Path, name: str) -> None:
+    lay_out(tmp_path, ROWS)
+    table = files.read_table(tmp_path / name)
+    files.write_table(tmp_path / name, table.sort_by([("row", "descending")]))
+    with pytest.raises(DataError, match=rf"{name} is not sorted by row.*dvc repro"):
         ledger(tmp_path)
 
 
 def test_an_input_of_refused_rows_alone_is_counted(tmp_path: Path) -> None:
     rows = ledger(lay_out(tmp_path, [Row(reason="no_url", stage="ingest")]))
     assert [row["reason"] for row in rows] == ["no_url"]
-    assert files.read_json(tmp_path / "ledger.json") == {"input": 1, "ok": 0, "reasons": {"no_url": 1}}
+    summary = files.read_json(tmp_path / "ledger.json")
+    assert (summary["input"], summary["ok"], summary["reasons"]) == (1, 0, {"no_url": 1})
+
+
+def test_an_empty_input_is_counted(tmp_path: Path) -> None:
+    assert ledger(lay_out(tmp_path, [])) == []
+    assert files.read_json(tmp_path / "ledger.json")["survival"] == 0
+
+
+def test_the_rules_for_captions_name_what_they_found(tmp_path: Path) -> None:
+    captions = ["a cat", "Buy NOW at shop.example", "dog", "x" * 30]
+    rows = [Row(encoded(scene(n)), caption=caption) for n, caption in enumerate(captions)]
+    spec = CurateSpec(
+        blocklist=("\\bcats\\b", "buy now"), min_caption_chars=4, max_caption_chars=29, remove=("blocklist",)
+    )
+    found = ledger(lay_out(tmp_path, rows), spec)
+    assert [row["reason"] for row in found] == ["ok", "filtered_by_rule", "ok", "ok"]
+    assert [row["flags"] for row in found] == [[], ["blocklist"], ["caption"], ["caption"]]
+    assert found[1]["detail"] == "caption matches 'buy now'"
+    assert [row["detail"] for row in found[2:]] == ["caption of 3 characters", "caption of 30 characters"]
+
+
+def test_copies_in_other_formats_and_sizes_are_near_duplicates(tmp_path: Path) -> None:
+    image = scene(1)
+    blobs = [encoded(scene(2)), encoded(image, "PNG", optimize=True), *copies(image).values()]
+    spec = CurateSpec(remove=("duplicate_near", "duplicate_exact"))
+    rows = ledger(lay_out(tmp_path, [Row(blob) for blob in blobs]), spec)
+    assert [row["reason"] for row in rows] == ["ok", "ok"] + ["duplicate_near"] * (len(blobs) - 2)
+    assert all(row["detail"].startswith("looks like 000000001 (") for row in rows[2:])
+
+
+def test_pictures_without_structure_are_no_near_duplicates(tmp_path: Path) -> None:
+    blobs = [encoded(Image.new("RGB", (64, 64), (shade, 0, 0))) for shade in (10, 60, 110)]
+    rows = ledger(lay_out(tmp_path, [Row(blob) for blob in blobs]))
+    assert [(row["flags"], row["phash"]) for row in rows] == [([], None)] * 3

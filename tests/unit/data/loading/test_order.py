@@ -6,7 +6,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from rankclip.data.loading.order import Batch, batches, epoch_order, steps_per_epoch
+from rankclip.data.loading.order import Batch, batches, dropped, epoch_order, share, steps_per_epoch
 from rankclip.errors import InputError
 
 
@@ -46,6 +46,24 @@ def test_the_remainder_of_an_epoch_is_dropped() -> None:
     assert [batch.epoch for batch in run] == [0, 0, 0, 1, 1, 1]
     seen = np.concatenate([batch.indices for batch in run[:3]])
     np.testing.assert_array_equal(seen, epoch_order(10, seed=5, epoch=0)[:9])
+
+
+def test_what_is_dropped_is_counted_and_differs_between_epochs() -> None:
+    left = []
+    for epoch in range(4):
+        own = [batch.indices for batch in first(12) if batch.epoch == epoch]
+        left.append(frozenset(range(10)) - set(np.concatenate(own).tolist()))
+    assert {len(samples) for samples in left} == {dropped(10, 3)} == {1}
+    assert len(set(left)) > 1
+    assert dropped(12, 3) == 0
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 6])
+def test_the_shares_of_all_workers_are_equal_and_make_the_batch(ranks: int) -> None:
+    for batch in islice(batches(20, 6, seed=1), 7):
+        shares = [share(batch, rank, ranks) for rank in range(ranks)]
+        assert {len(part) for part in shares} == {6 // ranks}
+        np.testing.assert_array_equal(np.concatenate(shares), batch.indices)
 
 
 @pytest.mark.parametrize("start", range(8))

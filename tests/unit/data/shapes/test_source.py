@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from rankclip import files
-from rankclip.data import ingest
-from rankclip.data.ingest_spec import IngestSpec
+from rankclip.data.ingestion import ingest
+from rankclip.data.ingestion.spec import IngestSpec
 from rankclip.data.reasons import Reason
-from rankclip.data.shapes.captions import SLOTS
 from rankclip.data.shapes.similarity import features
 from rankclip.data.shapes.source import write_source
+from rankclip.data.shapes.spec import SLOTS
 from rankclip.data.shapes.world import World
 from tests.unit.data.shapes import worlds
 
@@ -45,7 +45,7 @@ def test_another_seed_gives_another_list(source: Path, tmp_path: Path) -> None:
 def test_ingest_accepts_every_image_once_and_refuses_the_stated_bad_rows(
     source: Path, tmp_path: Path
 ) -> None:
-    counts = ingest.ingest(IngestSpec(), source / "captions.tsv", tmp_path)
+    counts = ingest.ingest(IngestSpec(), source / "captions.tsv", SPEC.form, None, tmp_path)
     assert counts == Counter(
         {
             Reason.OK: 120,

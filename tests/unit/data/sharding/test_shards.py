@@ -10,12 +10,11 @@ import pytest
 
 from rankclip import files
 from rankclip.data import images
-from rankclip.data.curation import curate
-from rankclip.data.curation.spec import CurateSpec
 from rankclip.data.sharding import packing, shards
 from rankclip.data.sharding.spec import ShardSpec
 from rankclip.errors import DataError
 from tests.unit.data.crawled import GREEN, Row, encoded, lay_out, picture, rotated_by_exif
+from tests.unit.data.sharding.curated import curated, sharded
 
 PLAIN = encoded(picture(), quality=70)
 ROWS = [
@@ -32,10 +31,7 @@ KEYS = ["000000000", "000000002", "000000003", "000000004", "000000005"]
 
 def make(folder: Path, spec: ShardSpec = SPEC, captions: bool = True) -> Path:
     """`folder/data/shards`, made from ROWS."""
-    data = lay_out(folder / "data", ROWS, captions)
-    curate.run(CurateSpec(), data)
-    shards.run(spec, data, folder / "work")
-    return data / "shards"
+    return sharded(curated(folder / "data", ROWS, captions), folder / "work", spec)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -47,7 +43,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_two_runs_in_two_folders_give_equal_bytes(tmp_path: Path) -> None:
     first, second = contents(make(tmp_path / "a")), contents(make(tmp_path / "b" / "c"))
     assert first == second
-    assert sorted(first) == ["00000.tar", "00001.tar", "00002.tar", "index.parquet", "manifest.json"]
+    tables = ["card.json", "index.parquet", "keys.txt.gz", "manifest.json", "packs.json"]
+    assert sorted(first) == ["00000.tar", "00001.tar", "00002.tar", *tables]
 
 
 def test_more_processes_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,12 +95,10 @@ def test_a_source_without_other_captions_has_the_slot_raw_alone(tmp_path: Path) 
 
 
 def test_several_captions_for_an_image_stay_apart(tmp_path: Path) -> None:
-    data = lay_out(tmp_path / "data", ROWS)
+    data = curated(tmp_path / "data", ROWS)
     slots = {"url": ["http://shapes.invalid/2.jpg"], "detail": [["one", "two"]]}
     files.write_table(data / "source" / "captions.parquet", pa.table(slots))
-    curate.run(CurateSpec(), data)
-    shards.run(SPEC, data, tmp_path / "work")
-    index = files.read_table(data / "shards" / "index.parquet")
+    index = files.read_table(sharded(data, tmp_path / "work", SPEC) / "index.parquet")
     assert index["captions.detail"].to_pylist() == [[], ["one", "two"], [], [], []]
 
 
@@ -131,16 +126,16 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: py
     whole = contents(make(tmp_path / "a"))
     done: list[str] = []
 
-    def stopping(work: packing.ShardWork) -> None:
+    def stopping(work: packing.ShardWork) -> packing.Packed:
         if len(done) == 2:
             raise KeyboardInterrupt
         done.append(work.name)
-        packing.pack(work)
+        return packing.pack(work)
 
     monkeypatch.setattr(shards, "pack", stopping)
     with pytest.raises(KeyboardInterrupt):
         make(tmp_path / "b")
-    assert not (tmp_path / "b" / "data" / "shards").exists()
+    assert not (tmp_path / "b" / "data" / "shards" / "manifest.json").exists()
     done.clear()
     assert contents(make(tmp_path / "b")) == whole
     assert done == ["00002"]
@@ -153,21 +148,27 @@ def test_older_shards_do_not_stay_beside_the_new(tmp_path: Path) -> None:
 
 
 def test_a_crawl_that_changed_after_curation_is_refused(tmp_path: Path) -> None:
-    data = lay_out(tmp_path / "data", ROWS)
-    curate.run(CurateSpec(), data)
-    lay_out(tmp_path / "data", [Row(encoded(picture((1, 2, 3)))), *ROWS[1:]])
+    data = curated(tmp_path / "data", ROWS)
+    lay_out(data, [Row(encoded(picture((1, 2, 3)))), *ROWS[1:]])
     with pytest.raises(DataError, match=r"00000\.tar holds other bytes for 000000000.*dvc repro"):
-        shards.run(SPEC, data, tmp_path / "work")
-    assert not (data / "shards").exists()
+        sharded(data, tmp_path / "work", SPEC)
+    assert not (data / "shards" / "manifest.json").exists()
 
 
 def test_a_ledger_that_accepts_nothing_is_an_error(tmp_path: Path) -> None:
-    data = lay_out(tmp_path / "data", [Row(reason="http_404")])
-    curate.run(CurateSpec(), data)
-    with pytest.raises(DataError, match="accepts none of 1 rows"):
-        shards.run(SPEC, data, tmp_path / "work")
+    data = curated(tmp_path / "data", [Row(reason="http_404")])
+    with pytest.raises(DataError, match="accepts none of its rows"):
+        sharded(data, tmp_path / "work", SPEC)
 
 
 def test_a_missing_ledger_is_named_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"ledger\.parquet is missing.*dvc repro -f -s curate"):
-        shards.run(SPEC, tmp_path, tmp_path / "work")
+        sharded(tmp_path, tmp_path / "work", SPEC)
+
+
+def test_a_ledger_out_of_order_is_refused(tmp_path: Path) -> None:
+    data = curated(tmp_path / "data", ROWS)
+    ledger = files.read_table(data / "ledger.parquet")
+    files.write_table(data / "ledger.parquet", ledger.take(pa.array([0, 2, 1, 3, 4, 5])))
+    with pytest.raises(DataError, match=r"ledger\.parquet is not in order.*dvc repro -f -s curate"):
+        sharded(data, tmp_path / "work", SPEC)

@@ -1,0 +1,1 @@
+"""Captions from tables beside the images, joined to samples by URL or key."""

@@ -1,0 +1,1 @@
+"""Tars of samples that a user has, indexed where they are."""
