@@ -82,7 +82,7 @@ def bare(study: Path) -> list[str]:
         "thread_count": THREADS,
         "number_sample_per_shard": SHARD,
         "image_size": 256,
-        "resize_mode": "keep_ratio_largest",
+        "resize_mode": "keep_ratio",
         "resize_only_if_bigger": True,
         "enable_wandb": False,
     }

@@ -120,7 +120,7 @@ def compared(spec: DownloadSpec, rows: int, each: int, rounds: int) -> dict[str,
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--each", type=int, default=25, help="rows of each kind of trouble")
+    parser.add_argument("--each", type=int, default=20, help="rows of each kind of trouble")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--set", nargs="*", default=[], help="name=value of download's options")
     options = parser.parse_args()

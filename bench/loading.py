@@ -26,6 +26,7 @@ import pyarrow as pa
 import torch
 from PIL import Image
 
+from bench import timing
 from rankclip import files
 from rankclip.data.loading.samples import Samples
 
@@ -33,6 +34,7 @@ ROOT = Path(__file__).parents[1]
 SIZE, SIDE, QUALITY = 224, 256, 90
 BATCH = 64
 PER_SHARD = 500
+RAW_ROUNDS = 15
 
 
 def photo(number: int, side: int = SIDE) -> bytes:
@@ -92,30 +94,21 @@ def write(folder: Path, samples: int) -> None:
     )
 
 
-def raw_ours(folder: Path, workers: int, *, order: str) -> float:
-    """Samples/s of encoded images, in the order of the index or at random."""
-    with Samples(folder) as samples:
-        indices = list(range(len(samples)))
-        if order == "random":
-            np.random.default_rng(0).shuffle(indices)
-        return rate(lambda: sum(len(samples.read(i)) > 0 for i in indices))
-
-
-def raw_webdataset(folder: Path, workers: int) -> float:
-    """Samples/s of encoded images with their captions, in the order of the tars."""
+def raw(folder: Path, workers: int) -> dict[str, float]:
+    """Samples/s of encoded images: webdataset's in the order of the tars, ours in that order and another."""
     import webdataset
 
     paths = sorted(str(path) for path in folder.glob("*.tar"))
-    return rate(lambda: sum(1 for _ in webdataset.WebDataset(paths, shardshuffle=False)))
-
-
-def rate(count: Callable[[], int], seconds: float = 2.0) -> float:
-    """Things/s that `count` counts, over at least so many seconds, after a first time."""
-    count()
-    since, done = time.perf_counter(), 0
-    while time.perf_counter() - since < seconds:
-        done += count()
-    return done / (time.perf_counter() - since)
+    with Samples(folder) as samples:
+        order = list(range(len(samples)))
+        shuffled = np.random.default_rng(0).permutation(len(samples)).tolist()
+        calls: dict[str, timing.Call] = {
+            "raw webdataset": lambda: sum(1 for _ in webdataset.WebDataset(paths, shardshuffle=False)),
+            "raw ours in order": lambda: [samples.read(i) and None for i in order],
+            "raw ours at random": lambda: [samples.read(i) and None for i in shuffled],
+        }
+        times = timing.interleaved(calls, RAW_ROUNDS, "cpu")
+        return {name: len(samples) / statistics.median(each) for name, each in times.items()}
 
 
 def full_ours(folder: Path, workers: int, *, normalised: bool = False) -> float:
@@ -176,10 +169,8 @@ def steady(batches: Iterator[torch.Tensor], steps: int) -> float:
     return done / (time.perf_counter() - since)
 
 
-CASES: dict[str, Callable[[Path, int], float]] = {
-    "raw webdataset": raw_webdataset,
-    "raw ours in order": functools.partial(raw_ours, order="index"),
-    "raw ours at random": functools.partial(raw_ours, order="random"),
+CASES: dict[str, Callable[[Path, int], float | dict[str, float]]] = {
+    "raw": raw,
     "full webdataset": full_webdataset,
     "full ours": full_ours,
     "full ours normalised": functools.partial(full_ours, normalised=True),
@@ -188,33 +179,42 @@ RATIOS = {
     "raw_in_order": ("raw ours in order", "raw webdataset"),
     "raw_at_random": ("raw ours at random", "raw webdataset"),
     "full": ("full ours", "full webdataset"),
-    "full_normalised": ("full ours normalised", "full webdataset"),
+    "full_normalised_here": ("full ours normalised", "full webdataset"),
 }
 
 
-def in_process(case: str, folder: Path, workers: int) -> float:
-    """A case in a process of its own."""
+def in_process(case: str, folder: Path, workers: int) -> dict[str, float]:
+    """Samples/s of a case, measured in a process of its own."""
     command = [sys.executable, "-m", "bench.loading", "--case", case, "--folder", str(folder)]
     ended = subprocess.run(
         [*command, "--workers", str(workers)], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    return float(ended.stdout.splitlines()[-1])
+    found = json.loads(ended.stdout.splitlines()[-1])
+    return found if isinstance(found, dict) else {case: found}
 
 
-def measure(folder: Path, samples: int, rounds: int, workers: int) -> dict[str, Any]:
-    """Every case in turn, `rounds` times; medians and what they are of each other."""
+def measure(folder: Path, samples: int = 2000, rounds: int = 5, workers: int = 1) -> dict[str, Any]:
+    """Every case in turn, `rounds` times; medians, and what they are of each other.
+
+    Args:
+        folder: for the shards, which are written where they are not there.
+        samples: how many.
+        rounds: of all cases.
+        workers: processes that decode.
+    """
     if not (folder / "manifest.json").exists():
         write(folder, samples)
-    rates: dict[str, list[float]] = {case: [] for case in CASES}
+    rates: dict[str, list[float]] = {}
     for _ in range(rounds):
-        for case, found in rates.items():
-            found.append(in_process(case, folder, workers))
-    medians = {case: statistics.median(found) for case, found in rates.items()}
+        for case in CASES:
+            for name, found in in_process(case, folder, workers).items():
+                rates.setdefault(name, []).append(found)
+    medians = {name: statistics.median(found) for name, found in rates.items()}
     return {
         "samples": samples,
         "workers": workers,
-        "samples_per_s": {case: round(value, 1) for case, value in medians.items()},
-        "rounds": {case: [round(value, 1) for value in found] for case, found in rates.items()},
+        "samples_per_s": {name: round(value, 1) for name, value in medians.items()},
+        "rounds": {name: [round(value, 1) for value in found] for name, found in rates.items()},
         "ratios": {
             name: round(medians[above] / medians[below], 2) for name, (above, below) in RATIOS.items()
         },
@@ -232,7 +232,7 @@ def main() -> None:
     given = asked.parse_args()
     torch.set_num_threads(1)
     if given.case:
-        print(CASES[given.case](given.folder, given.workers))
+        print(json.dumps(CASES[given.case](given.folder, given.workers)))
         return
     print(json.dumps(measure(given.folder, given.samples, given.rounds, given.workers), indent=2))
 

@@ -119,7 +119,7 @@ def complete(values: dict[str, Any]) -> None:
     values.setdefault("route", config.route(str(name)))
     if name in INDEXED:
         if source.get("digest") is None and isinstance(source.get("place"), str):
-            source["digest"] = webdataset.digest_of(source["place"])
+            source["digest"] = webdataset.digest_of(source["place"], source.get("tars") or webdataset.ANY)
     else:
         fill_digest(source, listed.digest_of)
         fill_digest(source.get("subset"), partial(listed.digest_of, key="source.subset.path"))

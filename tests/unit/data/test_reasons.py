@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rankclip.data.reasons import Reason, of_status, printable, tag, untag
+from rankclip.data.reasons import Reason, documented, of_status, printable, tag, untag
 
 
 @pytest.mark.parametrize("reason", list(Reason))
@@ -37,3 +37,26 @@ def test_details_are_printable_and_short() -> None:
     shown = printable("\x01" * 500)
     assert len(shown) <= 200
     assert shown.isprintable()
+
+
+@pytest.mark.parametrize("text", ["", "plain", "é", "a" * 200, "a" * 201, "tab\t" * 60])
+def test_what_fits_is_left_as_it_is(text: str) -> None:
+    shown = printable(text)
+    assert (shown == text) == (len(text) <= 200 and text.isprintable())
+    assert len(shown) <= 200
+
+
+def test_every_reason_says_who_gives_it_and_what_it_means() -> None:
+    table = documented()
+    assert [line.reason for line in table] == [str(reason) for reason in Reason]
+    assert all(line.meaning and not line.meaning.endswith(".") for line in table)
+    stages = {stage for line in table for stage in line.stage.split(", ")}
+    assert stages == {"", "ingest", "download", "curate", "index"}
+    assert [line.reason for line in table if not line.stage] == ["ok"]
+
+
+def test_a_reason_is_found_by_its_name() -> None:
+    assert Reason("dns") is Reason.DNS
+    assert (f"{Reason.DNS}", Reason.DNS.stage) == ("dns", "download")
+    with pytest.raises(ValueError, match="bad luck"):
+        Reason("bad luck")

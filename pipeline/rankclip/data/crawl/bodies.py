@@ -92,7 +92,7 @@ def check_pixels(image: bytes, max_pixels: int) -> None:
 
 
 def _decoded(body: bytes, max_bytes: int) -> bytes:
-    """What gzip or deflate made of an image; never more than `max_bytes` of it are made."""
+    """What gzip or deflate packed: an image, of which no more than `max_bytes` are made, or a part."""
     try:
         return _inflated(body, _ZLIB_OR_GZIP, max_bytes)
     except zlib.error:
@@ -105,7 +105,9 @@ def _decoded(body: bytes, max_bytes: int) -> bytes:
 
 def _inflated(body: bytes, form: int, max_bytes: int) -> bytes:
     inflater = zlib.decompressobj(form)
-    image = inflater.decompress(body, max_bytes + 1)
+    image = inflater.decompress(body, _TELLING)
+    if is_image(image):
+        image += inflater.decompress(inflater.unconsumed_tail, max_bytes)
     if len(image) > max_bytes:
         raise _too_large(max_bytes)
     return image

@@ -1,97 +1,27 @@
-"""The driver's side of a crawl: work shards out, results in, progress shown, finished shards exported."""
+"""The driver's side of a crawl: work shards out, results in, progress shown."""
 
 from __future__ import annotations
 
 import shutil
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from rankclip import files, launch, storage
+from rankclip import launch
 from rankclip.data import bars, processes
 from rankclip.data.crawl import cluster, preflight, work_shards, workers
 from rankclip.data.crawl.finished import Finished
 from rankclip.data.crawl.shard_job import ShardJob
 from rankclip.data.crawl.spec import DownloadSpec
-from rankclip.data.crawl.statuses import STATUS
 from rankclip.data.crawl.stop_rule import PASSING, Stop, Window
+from rankclip.data.crawl.work_folder import Crawl, Source, by_reason
 from rankclip.data.reasons import Reason
 from rankclip.errors import RunError
-
-_ROW_GROUP = 50_000
-
-
-@dataclass(frozen=True)
-class Crawl:
-    """A crawl's folder of work in progress, which is ours."""
-
-    spec: DownloadSpec
-    urls: Path
-    folder: Path
-    finished: Finished
-    inputs: Mapping[str, str]
-    """Name of each input -> its digest."""
-    shards: list[str]
-    """The names of all work shards, in the order of their rows."""
-
-    def unfinished(self) -> list[str]:
-        """The work shards that are still to be fetched."""
-        return [shard for shard in self.shards if shard not in self.finished]
-
-    def counts(self) -> Counter[Reason]:
-        """Rows of finished shards by reason."""
-        counts: Counter[Reason] = Counter()
-        for _, table in self.finished.merged(shard for shard in self.shards if shard in self.finished):
-            counts.update(by_reason(table))
-        return counts
-
-    @property
-    def scratch(self) -> Path:
-        """Where the processes of this machine keep what they have of unfinished shards."""
-        return self.folder / "tmp"
-
-    def settle(self) -> None:
-        """Make folder and store agree: tars go to the store now wanted; without a tar no shard is done.
-
-        What an interruption has left of finished shards goes.
-        """
-        finished, done = self.finished, self.finished.folder
-        before = storage.of_tars(done)
-        if before.place != finished.store.place:
-            for tar in finished.tars(self.shards):
-                if before.size(tar) is not None:
-                    with storage.at_hand(before, tar, self.scratch) as path:
-                        finished.store.put(path, tar)
-            done.mkdir(parents=True, exist_ok=True)
-            storage.write_place(done, finished.store)
-        for notes in self.scratch.glob("*"):
-            if notes.name in finished:
-                shutil.rmtree(notes)
-        there = finished.store.sizes(".tar")
-        for tar in finished.tars(self.shards):
-            if tar not in there:
-                finished.drop(tar.removesuffix(".tar"))
-
-
-class Source(Protocol):
-    """Whatever knows where its images are served."""
-
-    @property
-    def images_digest(self) -> str:
-        """Changes when the same URLs would give other images; empty where nobody can tell."""
-        ...
-
-    def serve(self) -> AbstractContextManager[Mapping[str, tuple[str, int]]]:
-        """Hosts that stand for an (address, port) of our own for as long as the context lasts."""
-        ...
 
 
 class Extent(NamedTuple):
@@ -155,46 +85,6 @@ def _events(
     return pool(tasks)
 
 
-def export(crawl: Crawl, out: Path) -> Counter[Reason]:
-    """Put the tars of every shard into `out` and write `status.parquet`, sorted by row; counts by reason."""
-    finished = crawl.finished
-    beside = finished.store.place == str(finished.folder.absolute())
-    tars = set(finished.tars(crawl.shards)) if beside else set()
-    out.mkdir(parents=True, exist_ok=True)
-    storage.write_place(out, storage.store(out) if beside else finished.store)
-    for stale in out.glob("*.tar"):
-        if stale.name not in tars:
-            stale.unlink()
-    for tar in sorted(tars):
-        _link(finished.folder / tar, out / tar)
-    counts: Counter[Reason] = Counter()
-    held: list[pa.Table] = []
-    with (
-        files.replace(out / "status.parquet") as temporary,
-        pq.ParquetWriter(temporary, STATUS, compression="zstd") as writer,
-    ):
-        for _, table in finished.merged(crawl.shards):
-            held.append(table)
-            counts.update(by_reason(table))
-            if sum(map(len, held)) >= _ROW_GROUP:
-                writer.write_table(pa.concat_tables(held).combine_chunks())
-                held = []
-        if held:
-            writer.write_table(pa.concat_tables(held).combine_chunks())
-    return counts
-
-
-def _link(source: Path, target: Path) -> None:
-    """Put a tar that is on the disk at `target`; the folder is flushed with the table, which comes last."""
-    if target.exists() and target.samefile(source):
-        return
-    target.unlink(missing_ok=True)
-    try:
-        target.hardlink_to(source)
-    except OSError:
-        files.link_or_copy(source, target)
-
-
 @dataclass
 class _Board:
     """What is finished and what is under way, and the rule that stops a crawl which has no chance."""
@@ -232,12 +122,6 @@ class _Board:
                 counts = by_reason(self.finished.table(shard))
                 if sum(counts[reason] for reason in PASSING) > share * counts.total():
                     self.finished.drop(shard)
-
-
-def by_reason(table: pa.Table) -> Counter[Reason]:
-    """Rows of a table of `STATUS` by reason."""
-    pairs = pc.value_counts(table["reason"]).to_pylist()
-    return Counter({Reason(pair["values"]): pair["counts"] for pair in pairs})
 
 
 def _share(counts: Counter[Reason]) -> str:

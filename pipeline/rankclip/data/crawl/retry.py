@@ -16,10 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rankclip import files
-from rankclip.data.crawl import coordinate, download, work_shards
-from rankclip.data.crawl.coordinate import Crawl, Extent, Source
+from rankclip.data.crawl import coordinate, work_folder, work_shards
+from rankclip.data.crawl.coordinate import Extent
 from rankclip.data.crawl.finished import round_number
 from rankclip.data.crawl.spec import DownloadSpec
+from rankclip.data.crawl.work_folder import Crawl, Source
 from rankclip.data.reasons import Reason
 from rankclip.errors import InputError, RunError
 
@@ -59,7 +60,7 @@ def run(
         RunError: the crawl is not complete; otherwise as `download.run`.
     """
     asked = _checked(reasons)
-    with download.opened(spec, source, urls, work, out) as crawl:
+    with work_folder.opened(spec, source, urls, work, out) as crawl:
         if unfinished := crawl.unfinished():
             raise RunError(
                 f"{len(unfinished)} of {len(crawl.shards)} work shards of {urls} have not been fetched with "
@@ -75,7 +76,7 @@ def run(
             extent = Extent("retry", len(left), plan.rows - _done(crawl, plan), Counter())
             coordinate.fetch(crawl, undeterred, source, tables, extent)
         notes.unlink(missing_ok=True)
-        download.export(crawl, out)
+        work_folder.export(crawl, out)
         return Retried(plan.rows, plan.before, crawl.counts())
 
 
@@ -105,7 +106,7 @@ def _plan(crawl: Crawl, notes: Path, reasons: list[Reason]) -> _Plan:
     before: Counter[Reason] = Counter()
     rounds = {}
     for shard, table in crawl.finished.merged(crawl.shards):
-        counts = coordinate.by_reason(table)
+        counts = work_folder.by_reason(table)
         before.update(counts)
         if counts.keys() & set(reasons):
             latest = max(map(round_number, earlier.get(shard, ())), default=0)

@@ -136,7 +136,7 @@ class _Pool:
         self._workers.clear()
 
     def _free(self, depth: int) -> _Worker | None:
-        """The least busy worker that takes a task beside fewer than `depth`; begins others if all are busy."""
+        """The least busy worker that takes a task beside fewer than `depth`; begins others where all are."""
         able = [
             one
             for one in self._workers

@@ -31,7 +31,7 @@ CODE = (
     "data/curation/references.py",
     "data/curation/verdicts.py",
     "data/images.py",
-    "data/reasons.py",
+    "data/tar_members.py",
     "data/tars.py",
 )
 """Sources, below the package, that a verdict depends on."""

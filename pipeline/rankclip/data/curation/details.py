@@ -78,7 +78,9 @@ class Details:
 
 def _keys(urls: Path, rows: np.ndarray, remedy: str) -> pa.ChunkedArray:
     """The keys of `rows`, which rise."""
-    found = [pa.array([], pa.string())]
+    found = []
     for table in files.read_batches(urls, ["row", "key"], remedy):
-        found.append(table["key"].filter(pa.array(np.isin(table["row"].to_numpy(), rows))).combine_chunks())
-    return pa.chunked_array([chunk for part in found for chunk in getattr(part, "chunks", [part])])
+        here = table["row"].to_numpy()
+        some = rows[np.searchsorted(rows, here[0]) : np.searchsorted(rows, here[-1], "right")]
+        found.append(table["key"].filter(pa.array(np.isin(here, some))).combine_chunks())
+    return pa.chunked_array(found, pa.string())

@@ -18,28 +18,31 @@ _NEVER = np.iinfo(np.int64).max
 
 
 def equal_bytes(digests: np.ndarray, rows: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """For each image the row of the original with the same bytes, int64 `[n]`, `NONE` where it has none.
+    """For each of `rows` the row of the original with the same bytes, int32 `[r]`, `NONE` where it has none.
 
     Args:
-        digests: uint64 `[n, 2]`, of the images' bytes.
-        rows: int64 `[n]`, rising.
-        kept: bool `[n]`, whether no other check removes the row.
+        digests: uint64 `[n, 2]`, of the images' bytes, by row.
+        rows: int64 `[r]`, rising.
+        kept: bool `[n]`, whether no other check removes the row, by row.
     """
-    found = np.full(len(rows), NONE, np.int64)
-    order = np.argsort(digests[:, 0], kind="stable")
-    lead = digests[order, 0]
+    found = np.full(len(rows), NONE, np.int32)
+    lead = digests[rows, 0]
+    order = np.argsort(lead)
+    lead = lead[order]
     twin = lead[1:] == lead[:-1]
     shared = np.zeros(len(rows), bool)
     shared[1:] |= twin
     shared[:-1] |= twin
-    some = order[shared]  # few are left to be sorted by the whole digest
-    some = some[np.lexsort((rows[some], digests[some, 1], digests[some, 0]))]
+    some = order[shared]  # few are left to be sorted by the whole digest and row
+    of = rows[some]
+    sort = np.lexsort((of, digests[of, 1], digests[of, 0]))
+    some, of = some[sort], of[sort]
     if len(some):
         new = np.ones(len(some), bool)
-        new[1:] = (digests[some[1:]] != digests[some[:-1]]).any(axis=1)
-        first = np.minimum.reduceat(np.where(kept[some], rows[some], _NEVER), np.flatnonzero(new))
+        new[1:] = (digests[of[1:]] != digests[of[:-1]]).any(axis=1)
+        first = np.minimum.reduceat(np.where(kept[of], of, _NEVER), np.flatnonzero(new))
         original = first[np.cumsum(new) - 1]
-        found[some] = np.where(original < rows[some], original, NONE)
+        found[some] = np.where(original < of, original, NONE)
     return found
 
 

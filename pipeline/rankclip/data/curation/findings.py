@@ -121,7 +121,7 @@ def _among(values: np.ndarray, known: np.ndarray) -> np.ndarray:
 def _duplicates(census: Census, kept: np.ndarray, looks: _Looks | None) -> tuple[np.ndarray, np.ndarray]:
     exact, near = (np.full(len(kept), NONE, np.int32) for _ in range(2))
     rows = np.flatnonzero(census.usable)
-    exact[rows] = equal_bytes(census.digests[rows], rows, kept[rows])
+    exact[rows] = equal_bytes(census.digests, rows, kept)
     if looks is not None and len(looks.rows):
         near[looks.rows] = like_looks(looks.alike, looks.of_rows, looks.rows, kept[looks.rows])
         rows = np.flatnonzero(near != NONE)

@@ -79,7 +79,7 @@ def run(max_pixels: int, crawl: Path, folder: Path) -> list[Path]:
             if done.part is not None:
                 parts.write(done.path, done.part, done.judged)
             seen += done.reasons
-            advance(done.reasons.total(), f"{seen[Reason.OK] / seen.total():.1%} decode")
+            advance(done.reasons.total(), f"{seen[Reason.OK] / seen.total():.1%} usable")
     return tars.parts
 
 

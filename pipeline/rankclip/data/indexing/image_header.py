@@ -16,8 +16,9 @@ MAX_PIXELS = 178_000_000
 _BEGINNINGS = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF....WEBP|GIF8|BM|....ftypavi[fs]", re.DOTALL)
 _PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
-_SIZES = frozenset((0xC0, 0xC1, 0xC2))
-_ODD = frozenset((0x01, 0xC3, *range(0xC5, 0xCC), *range(0xCD, 0xDB), 0xFF))
+_PROGRESSIVE, _SCAN, _METADATA = 0xC2, 0xDA, 0xE1
+_FRAMES = frozenset((0xC0, 0xC1, _PROGRESSIVE))
+_ODD = frozenset((0x01, 0xC3, *range(0xC5, 0xCC), *range(0xCD, 0xDA), 0xFF))
 _TEXTS = (b"iTXt", b"tEXt", b"zTXt")
 _ORIENTED = (b"Raw profile type exif", b"XML:com.adobe.xmp")
 
@@ -76,20 +77,22 @@ def _careful(blob: bytes) -> tuple[int, int]:
 
 def _jpeg(blob: bytes) -> tuple[int, int] | None:
     """From its frame header; None where metadata may say how it is turned, or anything is unusual."""
-    at = 2
+    at, frame, size, components = 2, 0, (0, 0), 0
     while at + 10 <= len(blob) and blob[at] == 0xFF:
-        marker = blob[at + 1]
-        if marker in _SIZES:
-            height, width = (
-                int.from_bytes(blob[at + 5 : at + 7], "big"),
-                int.from_bytes(blob[at + 7 : at + 9], "big"),
-            )
-            usual = blob[at + 4] == 8 and blob[at + 9] in (1, 3, 4) and width and height
-            return (width, height) if usual and blob.count(b"\xff\xda") <= images.MAX_SCANS else None
-        length = int.from_bytes(blob[at + 2 : at + 4], "big")
+        marker, length = blob[at + 1], int.from_bytes(blob[at + 2 : at + 4], "big")
+        if marker == _SCAN:
+            whole = frame != _PROGRESSIVE and blob[at + 4] == components
+            usual = frame and (whole or blob.count(b"\xff\xda") <= images.MAX_SCANS)
+            return size if usual else None
         if marker in _ODD or length < 2:
             return None
-        if marker == 0xE1 and _may_be_turned(blob[at + 4 : at + 2 + length]):
+        if marker in _FRAMES:
+            height, width = (int.from_bytes(blob[at + k : at + k + 2], "big") for k in (5, 7))
+            components = blob[at + 9]
+            if frame or blob[at + 4] != 8 or components not in (1, 3, 4) or not width * height:
+                return None
+            frame, size = marker, (width, height)
+        elif marker == _METADATA and _may_be_turned(blob[at + 4 : at + 2 + length]):
             return None
         at += 2 + length
     return None

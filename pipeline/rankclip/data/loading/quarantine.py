@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rankclip import files
+from rankclip.data.loading.index import REMEDY
 from rankclip.errors import DataError
 
 FEW = 10
@@ -81,5 +82,5 @@ class Quarantine:
             named = ", ".join(f"{count} in {shard}" for shard, count in worst[:5])
             raise DataError(
                 f"{len(self)} of {seen} samples cannot be decoded ({named}{', ...' if worst[5:] else ''}); "
-                f"{self.path} names them; make the data set again"
+                f"{self.path} names them; {REMEDY}"
             )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from rankclip.data.loading.decoding import UndecodableError, decode
+from rankclip.data.loading.index import REMEDY
 from rankclip.data.loading.samples import Samples
 from rankclip.errors import DataError
 
@@ -120,5 +121,5 @@ class Rows:
                 return candidate
         raise DataError(
             f"{tries} samples in a row cannot be decoded, from {self.samples.keys[i]} in "
-            f"{self.samples.shard(i)} on ({found[-1].reason}); make the data set again"
+            f"{self.samples.shard(i)} on ({found[-1].reason}); see `rankclip data verify`, then {REMEDY}"
         )

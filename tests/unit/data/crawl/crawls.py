@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,13 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rankclip.data.crawl import coordinate, work_shards
+from rankclip.data.crawl import coordinate, work_shards, workers
 from rankclip.data.crawl.finished import Fetched, pack
 from rankclip.data.crawl.journal import Journal, Result
 from rankclip.data.crawl.spec import DownloadSpec
 from rankclip.data.crawl.statuses import Herald, News
 from rankclip.data.crawl.worker import Line
 from rankclip.data.reasons import Reason
+from rankclip.errors import RunError
 from rankclip.storage import Store
 
 
@@ -74,10 +75,10 @@ class Nowhere:
 
 
 class FakeJob:
-    """Gives every row the reason that its caption names, or what the file `now` has in place of it;
-    fails at the shard that `fail` in that file names.
+    """Gives every row the reason that its caption names, or what the file `now` has in place of it.
 
-    It stands in for `ShardJob`; the file `asked` gets the names of the shards.
+    It stands in for `ShardJob`; fails at the shard that `fail` names in that file; the file `asked` gets the
+    names of the shards.
     """
 
     def __init__(
@@ -107,9 +108,28 @@ class FakeJob:
             return pack(name, rows, journal, self.store, self.scratch / name, line)
 
 
+def in_this_process(
+    build: Callable[[], FakeJob],
+    tasks: Iterator[tuple[str, bytes]],
+    processes: int,
+    log: Path,
+    silence_s: float,
+) -> Iterator[workers.Event]:
+    """In place of `workers.run`: one task after the other."""
+    job = build()
+    for name, payload in tasks:
+        line = Told()
+        try:
+            fetched = job(name, payload, line, 0)
+        except ValueError as error:
+            raise RunError(f"shard {name} failed: {error}") from error
+        yield workers.Event("report", name, line.news)
+        yield workers.Event("done", name, fetched)
+
+
 def fake_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets crawls of this test do without img2dataset."""
+    """Lets crawls of this test do without img2dataset and without processes."""
     monkeypatch.setattr(coordinate, "ShardJob", FakeJob)
-    monkeypatch.setenv("RANKCLIP_PROCESSES", "1")
+    monkeypatch.setattr(workers, "run", in_this_process)
     for name in ("RANKCLIP_STORE", "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)

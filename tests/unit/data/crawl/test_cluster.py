@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import psutil
@@ -24,6 +25,7 @@ N = 90
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
+    resource_tracker.ensure_running()  # begun within the session it would end with it, to Python's surprise
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("RAY_ADDRESS", raising=False)
         with launch.session():

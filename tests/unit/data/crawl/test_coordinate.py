@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rankclip import files, storage
-from rankclip.data.crawl import coordinate, download
+from rankclip.data.crawl import download, work_folder
 from rankclip.data.crawl.spec import DownloadSpec
 from rankclip.errors import RunError
 from tests.unit.data.crawl.crawls import Nowhere, fake_job, write_urls
@@ -85,7 +85,7 @@ def test_patience_and_manners_may_change_without_a_new_crawl(tmp_path: Path) -> 
 
 
 def test_the_status_is_read_in_few_large_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coordinate, "_ROW_GROUP", 50)
+    monkeypatch.setattr(work_folder, "_ROW_GROUP", 50)
     fetch(tmp_path, ["ok"] * 130)
     stored = pq.ParquetFile(tmp_path / "data" / "crawl" / "status.parquet").metadata
     assert [stored.row_group(group).num_rows for group in range(stored.num_row_groups)] == [60, 60, 10]

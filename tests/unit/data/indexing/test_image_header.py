@@ -157,7 +157,7 @@ def test_an_image_of_too_many_pixels_is_refused_by_its_header(size: tuple[int, i
 
 
 def test_a_jpeg_of_endless_scans_is_refused() -> None:
-    blob = encoded(picture())
+    blob = encoded(picture(), progressive=True)
     with pytest.raises(SampleError) as refused:
         upright_size(blob[:-2] + b"\xff\xda\0\0" * 200)
     assert refused.value.reason == "decode"

@@ -9,13 +9,11 @@ import pyarrow as pa
 import pytest
 
 from rankclip import files
-from rankclip.data.curation import curate
-from rankclip.data.curation.spec import CurateSpec
 from rankclip.data.loading.samples import Samples
-from rankclip.data.sharding import shards
 from rankclip.data.sharding.spec import ShardSpec
 from rankclip.errors import DataError
-from tests.unit.data.crawled import Row, encoded, lay_out, picture
+from tests.unit.data.crawled import Row, encoded, picture
+from tests.unit.data.sharding import curated
 
 N, WIDTH = 7, 5
 LOST = 3
@@ -35,12 +33,10 @@ def sharded(folder: Path, table: dict[str, Any] | None) -> Path:
     """Shards of N rows but LOST, from a source with this table of latents."""
     rows = [Row(encoded(picture((30 * i, 0, 0)))) for i in range(N)]
     rows[LOST] = Row(reason="http_404")
-    data = lay_out(folder / "data", rows)
+    data = curated.curated(folder / "data", rows)
     if table is not None:
         files.write_table(data / "source" / "latents.parquet", pa.table(table))
-    curate.run(CurateSpec(), data)
-    shards.run(ShardSpec(samples_per_shard=4), data, folder / "work")
-    return data / "shards"
+    return curated.sharded(data, folder / "work", ShardSpec(samples_per_shard=4))
 
 
 @pytest.mark.parametrize("plain", [False, True], ids=["fixed", "lists"])
@@ -108,7 +104,7 @@ def test_damaged_latents_of_a_source_are_named_with_the_remedy(
 ) -> None:
     with pytest.raises(DataError, match=rf"latents\.parquet.*{message}.*dvc repro -f -s ingest"):
         sharded(tmp_path, {"url": URLS, "latents": latents})
-    assert not (tmp_path / "data" / "shards").exists()
+    assert not (tmp_path / "data" / "shards" / "manifest.json").exists()
 
 
 @damaged

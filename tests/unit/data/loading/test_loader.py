@@ -277,9 +277,10 @@ def test_a_process_that_hangs_dies_or_fails_is_one_line_and_none_is_left(
     assert not seen[0]
     assert any(seen)
     made = Loader(rows_of(whole, (), tokenize), BATCH, SEED).batches(0, 20)
+    # from the first batch on, since starting may take as long
+    watched = (monkeypatch.setattr(workers, "STUCK_S", 1.0) for _ in made)
     with pytest.raises(RunError, match=wanted):
-        for _ in made:
-            monkeypatch.setattr(workers, "STUCK_S", 1.0)  # from now on, since starting may take as long
+        list(watched)
     assert loader_processes() == []
 
 

@@ -56,12 +56,13 @@ NOT_AN_IMAGE = {
     "body_film": served(b"\0\0\0\x18ftypisom" * 99),
     "body_empty": served(b""),
     "body_damaged": served(IMAGE[:3] + bytes(500)),
+    "deflate_zeros": coded(_squeezed(bytes(2**26), ZLIB), "deflate"),
     "gzip_twice": coded(_squeezed(BOMB, GZIP), "gzip, gzip"),
     "brotli": coded(b"\x0b\x02\x80hello\x03" * 99, "br"),
 }
 TOO_LARGE = {
     "gzip_bomb": coded(BOMB, "gzip"),
-    "deflate_bomb": coded(_squeezed(bytes(2**26), ZLIB), "deflate"),
+    "deflate_bomb": coded(_squeezed(IMAGE + bytes(2**26), ZLIB), "deflate"),
 }
 TOO_LARGE_PIXELS = {
     "body_large_png": served(_png(60_000, 60_000), "image/png"),
