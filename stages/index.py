@@ -17,7 +17,7 @@ def main(
     work: Annotated[Path, typer.Option(help="Folder for work in progress of this study, work/NAME.")],
 ) -> None:
     study = config.load()
-    if study.source.name != "webdataset":
+    if not study.source.is_indexed:
         raise InputError(f"source {study.source.name} is crawled; run `dvc repro -s shard`, not index")
     index.run(study.source, study.captions, data=data, work=work)
 

@@ -131,7 +131,11 @@ def ask_for(pending: bool, command: str) -> None:
 def described(study: Study) -> str:
     """A study in half a line."""
     arms, seeds, train = len(study.arms), len(study.study.seeds), study.train
-    return f"{arms} arms x {seeds} seeds, {train.steps} steps of {train.batch_size} pairs, {study.model.name}"
+    said = f"{arms} arms x {seeds} seeds, {train.steps} steps of {train.batch_size} pairs, {study.model.name}"
+    if study.source.expected is None:
+        return said
+    pairs = study.source.expected.pairs  # other data may have other ones than the recipe was made for
+    return f"{said}, {train.steps * train.batch_size / pairs:.1f} epochs of the {pairs:,} pairs expected"
 
 
 def main() -> None:

@@ -12,8 +12,9 @@ import yaml
 
 from rankclip import config, files
 from rankclip.config import Study
-from rankclip.data.captions import table_files
 from rankclip.data.sources import INDEXED, listed, webdataset
+from rankclip.data.sources.table import TableSpec
+from rankclip.data.tables import table_files
 from rankclip.errors import InputError
 
 CONF = Path("conf")
@@ -118,10 +119,11 @@ def complete(values: dict[str, Any]) -> None:
     name = source.get("name")
     values.setdefault("route", config.route(str(name)))
     if name in INDEXED:
-        if source.get("digest") is None and isinstance(source.get("place"), str):
-            source["digest"] = webdataset.digest_of(source["place"], source.get("tars") or webdataset.ANY)
+        place, tars = source.get("place"), source.get("tars") or webdataset.ANY
+        if source.get("digest") is None and isinstance(place, str) and isinstance(tars, str):
+            source["digest"] = webdataset.digest_of(place, tars)
     else:
-        fill_digest(source, listed.digest_of)
+        fill_digest(source, TableSpec.digest if name == "table" else listed.digest_of)
         fill_digest(source.get("subset"), partial(listed.digest_of, key="source.subset.path"))
     captions = values.get("captions")
     digest_of = cache(table_files.digest_of)  # slots share tables of many gigabytes

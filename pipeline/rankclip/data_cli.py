@@ -40,7 +40,10 @@ def ledger(
     ] = None,
     rows: Annotated[int, typer.Option(min=1, help="Most lines of hosts or of example rows.")] = 20,
     csv: Annotated[
-        Path | None, typer.Option(help="Also write it there as CSV: every row of --reason, else the counts.")
+        Path | None,
+        typer.Option(
+            dir_okay=False, help="Also write it there as CSV: every row of --reason, else the counts."
+        ),
     ] = None,
     reasons: Annotated[bool, typer.Option("--reasons", help="Explain every reason there is.")] = False,
 ) -> None:
@@ -87,7 +90,6 @@ def retry(
     written again. A retry that was interrupted goes on with the same command.
     """
     from rankclip.data.inspection import listing, retrying
-    from rankclip.data.sources.webdataset import WebdatasetSpec
 
     study = active()
     if not reason:
@@ -95,7 +97,7 @@ def retry(
             "`rankclip data retry` needs to be told which rows: `--reason dns,timeout`; "
             "`rankclip data ledger` shows how many there are of each"
         )
-    if isinstance(study.source, WebdatasetSpec):
+    if study.source.is_indexed:
         raise InputError(
             f"{study.study.name} reads tars that were there before, nothing was downloaded; "
             "`rankclip data verify` checks them"
@@ -128,7 +130,9 @@ def preview(
     n: Annotated[int, typer.Option("--n", min=1, max=1000, help="Pictures.")] = 48,
     seed: Annotated[int, typer.Option(min=0, help="Another seed shows others.")] = 0,
     reason: Reasons = None,
-    out: Annotated[Path | None, typer.Option(help="PNG file; by default work/STUDY/preview.png.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="PNG file; by default work/STUDY/preview.png.")
+    ] = None,
 ) -> None:
     """A contact sheet of pictures with their captions.
 
@@ -143,6 +147,8 @@ def preview(
     from rankclip.data.inspection import listing
     from rankclip.data.inspection import preview as sheets
 
+    if out and out.suffix.lower() != ".png":
+        raise InputError(f"--out {out} would hold a PNG; give a name that ends in .png")
     study = active()
     name, data = study.study.name, folder(study)
     asked = listing.named(reason or [])
@@ -169,7 +175,7 @@ def verify(
     from rankclip.data.inspection import verify as verification
 
     study = active()
-    work = Path("work") / study.study.name / "verify"
+    work = Path("work") / study.study.name
     found = verification.run(folder(study), work, indexed=study.source.is_indexed, deep=deep, sample=sample)
     show([f"wrong: {line}" for line in found.faults[:MOST]])
     if len(found.faults) > MOST:

@@ -84,7 +84,7 @@ def forget_incomplete(data: Path) -> None:
 def shards_are_there(manifest: Path) -> bool:
     """Whether every tar of a list of shards has its size, and their index its digest."""
     listed = files.read_json(manifest)
-    found = storage.of_tars(manifest.parent).sizes(".tar")
+    found = storage.of_tars(manifest.parent).sizes("")
     index = manifest.parent / "index.parquet"
     return all(found.get(name) == of["bytes"] for name, of in listed["shards"].items()) and (
         index.is_file() and files.sha256(index) == listed["index_sha256"]

@@ -207,6 +207,12 @@ def test_use_makes_a_study_active_with_its_changes(run: Run) -> None:
     assert run("check")[0] == 0
 
 
+def test_use_says_how_often_the_pairs_of_a_published_list_are_seen(run: Run) -> None:
+    assert "RN50, 29.9 epochs of the 345,000 pairs expected." in run("use", "cc3m-500k-rn50", LIST)[1]
+    more = "source.expected.pairs=460000"
+    assert "22.4 epochs of the 460,000 pairs" in run("use", "cc3m-500k-rn50", LIST, more)[1]
+
+
 def test_use_gives_an_arm_another_objective_and_a_replay_by_name(run: Run) -> None:
     code, _, err = run(
         "use",
@@ -545,7 +551,7 @@ def test_a_list_says_one_short_line_on_each(what: str, run: Run) -> None:
     assert len({line for _, line in lines}) == len(lines) > 1
     assert max(map(len, out.splitlines())) <= 110
     known = {"objectives": "rankclip", "models": "shapes-rn", "studies": "shapes", "benchmarks": "digits"}
-    known |= {"data": "cc12m", "captions": "dreamlip"}
+    known |= {"data": "cc12m", "captions": "dreamlip-cc3m"}
     assert known[what] in dict(lines)
 
 

@@ -11,6 +11,8 @@ import pytest
 import yaml
 from code_imports import PACKAGE, ROOT, source, used
 
+from rankclip.data.indexing import index
+from rankclip.data.sharding import shards
 from rankclip.data.sources import Crawled
 from rankclip.evaluation import scoring
 from rankclip.training import request
@@ -79,15 +81,27 @@ def test_a_stage_depends_on_the_code_that_it_uses_and_on_no_other(name: str) -> 
     assert all((ROOT / path).exists() for path in dependencies)
 
 
+READ_BY_DIGEST = frozenset({"rankclip.data.curation.crawl_tar", "rankclip.data.tar_members"})
+"""Give a shard images that are compared with their digests: whatever they do, its bytes stay the same."""
+
+BESIDE_PARTS = frozenset({"rankclip.data.sources.expected", "rankclip.data.curation.crawl_tar"})
+"""What is said of a whole set, and tars of a crawl: nothing of what is in one tar of somebody else."""
+
+
 @pytest.mark.parametrize(
-    ("entry", "code"),
-    [("rankclip.training.run", request.CODE), ("rankclip.evaluation.scoring", scoring.CODE)],
-    ids=["training", "scoring"],
+    ("entry", "code", "besides"),
+    [
+        ("rankclip.training.run", request.CODE, FILES),
+        ("rankclip.evaluation.scoring", scoring.CODE, FILES),
+        ("rankclip.data.sharding.packing", shards.CODE, FILES | READ_BY_DIGEST),
+        ("rankclip.data.indexing.parts", index.CODE, FILES | BESIDE_PARTS),
+    ],
+    ids=["training", "scoring", "shards", "parts"],
 )
 def test_the_digest_of_a_run_covers_the_code_that_it_uses_and_no_other(
-    entry: str, code: tuple[str, ...]
+    entry: str, code: tuple[str, ...], besides: frozenset[str]
 ) -> None:
-    modules = used(entry, besides=FILES)
+    modules = used(entry, besides=besides)
     places = [str((PACKAGE / place).relative_to(ROOT)) for place in code]
     uncovered = {module for module in modules if not any(covers(place, module) for place in places)}
     unused = {place for place in places if not any(covers(place, module) for module in modules)}

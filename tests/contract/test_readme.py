@@ -102,9 +102,10 @@ def test_a_study_of_the_readme_and_of_the_how_to_composes(
     (tmp_path / "tables").mkdir()
     (tmp_path / "tables" / "cc3m_3long_3short_1raw_captions_url.csv").touch()
     (tmp_path / "tars").mkdir()
-    (tmp_path / "tars" / "00000.tar").touch()
+    for name in ("00000", "cc3m-train-0000", "cc12m-train-0000"):
+        (tmp_path / "tars" / f"{name}.tar").touch()
     monkeypatch.chdir(tmp_path)
-    study, *changes = shlex.split(command)[2:]
+    study, *changes = shlex.split(command, comments=True)[2:]
     if changes == ["arms.hinge.objective=hinge"]:  # the loss that the reader writes, see below
         changes = []
     composition.compose(study, changes, ROOT / "conf")

@@ -300,6 +300,14 @@ def test_a_conf_that_does_not_compose_is_told(tmp_path: Path) -> None:
     assert "\n" not in str(raised.value)
 
 
+def test_a_pattern_of_tars_that_is_no_text_is_a_complaint_about_its_key(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").touch()
+    changes = ["data=webdataset", f"source.place={tmp_path}", "source.tars=5"]
+    with pytest.raises(InputError, match=r"source\.tars") as raised:
+        composition.compose("shapes-smoke", changes, CONF)
+    assert "\n" not in str(raised.value)
+
+
 def test_an_entry_of_a_list_is_reached_by_its_name() -> None:
     values: dict[str, Any] = {"terms": [{"name": "contrastive"}, {"name": "rank_in", "weight": {"value": 1}}]}
     config.assign(values, ["terms", "rank_in", "weight", "value"], 2)

@@ -16,6 +16,7 @@ from rankclip.data.crawl import retry
 from rankclip.data.inspection import tally
 from rankclip.data_cli import app
 from rankclip.errors import RankclipError
+from tests.unit.data.indexing.tarred import tar_folder
 from tests.unit.data.inspection.finished import ROWS, Row, before_curate, lay_out
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -61,16 +62,18 @@ def test_the_ledger_has_a_line_a_reason_and_sums_to_the_input(data: Path) -> Non
     assert sum(int(row[2]) for row in table[:-1]) == int(table[-1][1])
     assert "the host has no address" in lines[4]
     assert any("duplicate_near 1 (8.33 %)" in line for line in lines)
-    assert lines[-1].startswith(("unknown: 6 of 12", "another list: 6 of 12"))
+    assert lines[-1] == "unknown: 6 of 12 rows (50.0%); no figures of others are known for this list"
 
 
 def test_before_curate_the_ledger_says_what_is_missing(data: Path) -> None:
     before_curate(data)
-    assert "Not run yet: curate; more rows may fall out. `rankclip repro` brings it up to date" in call(
-        "ledger"
-    )
+    told = call("ledger")
+    assert told[-1] == "Not run yet: curate; more rows may fall out. `rankclip repro` brings it up to date"
+    assert told[-2] == "", "nothing is said of the survival while rows may still fall out"
     (data / "crawl" / "status.parquet").unlink()
-    assert any(line.startswith("Not run yet: download, curate;") for line in call("ledger"))
+    told = call("ledger")
+    assert told[-1].startswith("Not run yet: download, curate;")
+    assert told[-2] == ""
 
 
 def test_a_ledger_older_than_the_crawl_is_told(data: Path) -> None:
@@ -87,6 +90,27 @@ def test_hosts_that_lose_most_are_listed_with_their_reasons(data: Path) -> None:
     assert "dns 1, http_404 1, too_small 1" in lines[3]
     with Path("hosts.csv").open(newline="") as file:
         assert [row["host"] for row in csv.DictReader(file)] == ["b.invalid"]
+
+
+def test_a_reason_that_no_row_has_has_no_hosts(data: Path) -> None:
+    lay_out(data)
+    lines = call("ledger", "--by", "host", "--reason", "tls")
+    assert lines[0] == "0 of 0 hosts that lost rows with tls"
+
+
+@pytest.mark.parametrize("words", [("ledger", "--csv", "."), ("preview", "--out", ".")])
+def test_a_folder_is_no_file_to_write_to(data: Path, words: tuple[str, ...]) -> None:
+    lay_out(data)
+    assert "is a directory" in "".join(call(*words, code=2))
+
+
+@pytest.mark.parametrize("name", ["sheet.jpg", "sheet"])
+def test_a_sheet_is_written_under_no_name_of_another_format(data: Path, name: str) -> None:
+    lay_out(data)
+    assert (
+        refused("preview", "--out", name) == f"--out {name} would hold a PNG; give a name that ends in .png"
+    )
+    assert not Path(name).exists()
 
 
 def test_rows_of_a_reason_are_listed_and_all_go_to_the_csv(data: Path) -> None:
@@ -215,4 +239,12 @@ def test_a_retry_without_sense_is_refused(data: Path, retried) -> None:
     assert "did you mean timeout" in refused("retry", "--reason", "timeot")
     (data / "crawl" / "status.parquet").unlink()
     assert "status.parquet is missing" in refused("retry", "--reason", "dns")
+    assert retried == []
+
+
+def test_of_tars_that_were_there_nothing_is_fetched_again(tmp_path: Path, data: Path, retried) -> None:
+    tar_folder(tmp_path / "tars")
+    changes = ["data=webdataset", "source.place=tars", "evaluation=digits", "train.validation=[digits]"]
+    config.write(composition.compose("shapes-smoke", changes, CONF))
+    assert "reads tars that were there before" in refused("retry", "--reason", "dns")
     assert retried == []

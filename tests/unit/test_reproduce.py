@@ -55,6 +55,14 @@ def test_lists_of_what_is_there_are_kept(made: Path) -> None:
     assert (made / "benchmarks" / "manifest.json").exists()
 
 
+def test_tars_are_there_whatever_their_names_end_in(made: Path) -> None:
+    (made / "shards" / "00000.tar").rename(made / "shards" / "00000.TAR")
+    listed = files.read_json(made / "shards" / "manifest.json")
+    files.write_json(made / "shards" / "manifest.json", listed | {"shards": {"00000.TAR": {"bytes": 3}}})
+    reproduce.forget_incomplete(made)
+    assert (made / "shards" / "manifest.json").exists()
+
+
 @pytest.mark.parametrize(
     "part", ["shards/00000.tar", "shards/index.parquet", "benchmarks/wds_shape/val/0.tar"]
 )

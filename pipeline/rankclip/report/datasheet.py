@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rankclip.data.inspection.card import QUANTILES, captions
-from rankclip.data.inspection.lines import size
+from rankclip.data.inspection import card
 from rankclip.report import labels
 from rankclip.report.contact_sheet import Thumbnail
 from rankclip.report.content import Content
@@ -71,33 +70,14 @@ def verdict(words: str) -> str:
 
 
 def _facts(content: Content) -> str:
-    card = content.card
-    expected = card["expected"]
-    facts = {
-        "source": card["source"],
-        "licence": card["licence"] or "not stated",
-        "rows and pairs": f"{card['input']:,} input rows, {card['ok']:,} pairs "
-        f"({labels.percent(card['survival'])} %)",
-    }
-    if expected:
-        low, high = expected["survival"]
-        among = f"{labels.percent(low)} to {labels.percent(high)} % of {expected['rows']:,} rows"
-        facts["others got"] = f"{among} ({expected['origin']})"
-    facts["shards"] = f"{labels.count(card['shards'], 'tar')}, {size(card['bytes'])}"
-    for slot, of in card["slots"].items():
-        facts[f"captions {slot}"] = captions(of)
-    facts |= {f"digest of {name}": value for name, value in card["digests"].items() if value}
-    listed = "".join(f"<dt>{text(name)}</dt><dd>{text(value)}</dd>" for name, value in facts.items())
+    told = card.facts(content.card)
+    listed = "".join(f"<dt>{text(name)}</dt><dd>{text(value)}</dd>" for name, value in told.items())
     return f"<dl>{listed}</dl>"
 
 
 def _quantiles(content: Content) -> str:
-    names = list(content.card[QUANTILES[0]])
-    lines = [
-        [name.replace("_", " "), *(f"{value:,}" for value in content.card[name].values())]
-        for name in QUANTILES
-    ]
-    return table(["", *names], [_body(lines)], 1, "thin")
+    header, lines = card.quantiles(content.card)
+    return table(header, [_body(lines)], 1, "thin")
 
 
 def _checks(content: Content) -> str:

@@ -50,11 +50,17 @@ def of_tars(folder: Path) -> Store:
     return store(place)
 
 
-def for_tars(folder: Path) -> Store:
-    """Where to put the tars that the tables in `folder` describe: below RANKCLIP_STORE, else beside them."""
+def for_tars(folder: Path, apart: str = "") -> Store:
+    """Where to put the tars that the tables in `folder` describe: below RANKCLIP_STORE, else beside them.
+
+    Args:
+        folder: of the tables; its name and that of the study are part of the place in a store.
+        apart: one more part of that place, which other tars of a study of this name have not.
+    """
     below = os.environ.get(STORE, "")
     folder = folder.absolute()
-    return store(f"{below.rstrip('/')}/{folder.parent.name}/{folder.name}" if below else folder)
+    parts = [below.rstrip("/"), folder.parent.name, folder.name, apart]
+    return store("/".join(filter(None, parts)) if below else folder)
 
 
 def write_place(folder: Path, store: Store) -> None:

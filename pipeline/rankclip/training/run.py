@@ -52,7 +52,9 @@ def _train(asked: TrainRequest, first: bool) -> None:
             if first:
                 length = _append(metrics, report)
                 if saves:
-                    files.flush(metrics)  # a checkpoint that outlives its curve in a power cut is worth nothing
+                    files.flush(
+                        metrics
+                    )  # a checkpoint that outlives its curve in a power cut is worth nothing
                     training.save(length)
     if first:
         save_weights(training.model, asked.model, asked.folder / WEIGHTS)

@@ -220,6 +220,7 @@ def _card(samples: int, rows: int, index: str, size: int) -> dict[str, Any]:
         "input": rows,
         "ok": samples,
         "survival": samples / rows,
+        "subset": {"pairs": rows, "seed": 7, "sha256": None},
         "expected": {"rows": rows, "survival": [0.6, 0.8], "pairs": samples, "origin": "toy makers"},
         "verdict": f"low: {samples:,} of {rows:,} rows is below the 60% to 80% that others got (toy makers)",
         "samples": samples,

@@ -32,8 +32,10 @@ def test_the_data_card_is_on_the_page_with_nothing_read_as_markup(reported) -> N
     told = facts(reported.page)
     assert told["source"] == "cc3m"
     assert told["licence"] == "toys &lt;may&gt; be played with"
-    assert told["rows and pairs"] == "13 input rows, 7 pairs (53.8 %)"
-    assert told["others got"] == "60.0 to 80.0 % of 13 rows (toy makers)"
+    assert told["subset"] == "pairs 13, seed 7"
+    assert told["input rows"] == "13"
+    assert told["pairs"] == "7 (53.85 %)"
+    assert told["others got"] == "60.0 % to 80.0 % of 13 rows (toy makers)"
     assert told["captions raw"] == "7 of 7 images"
     assert told["digest of pool"] == "b" * 64
     assert "digest of list" not in told

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from rankclip.data.captions.table_files import tables_at
 from rankclip.data.tables.read import read
+from rankclip.data.tables.table_files import tables_at
 
 
 class Numbered:
@@ -34,7 +34,7 @@ class Numbered:
             InputError: a file cannot be read, lacks a column, or holds something else than texts there.
         """
         names = ["row", "key", *(f"take.{name}" for name in self.take)]
-        for path, kind in tables_at(self.path):
+        for path, kind in tables_at(self.path, "captions"):
             before = self.rows
             for part in read(path, kind, [self.key, *self.take], keys=[self.key], lists=self.take):
                 numbers = pa.array(part.rows + before)

@@ -20,6 +20,7 @@ from rankclip.data.crawl.finished import Finished
 from rankclip.data.crawl.spec import DownloadSpec
 from rankclip.data.crawl.statuses import STATUS
 from rankclip.data.reasons import Reason
+from rankclip.errors import RunError
 from rankclip.spec import digest
 
 _ROW_GROUP = 50_000
@@ -71,12 +72,22 @@ class Crawl:
         """Make folder and store agree: tars go to the store now wanted; without a tar no shard is done.
 
         What an interruption has left of finished shards goes.
+
+        Raises:
+            RunError: most tars are missing, as they are where a store is not mounted.
         """
         finished, done = self.finished, self.finished.folder
-        before = storage.of_tars(done)
+        before, made = storage.of_tars(done), finished.tars(self.shards)
+        there, earlier = finished.store.sizes(".tar"), before.sizes(".tar")
+        lost = {tar for tar in made if tar not in there and tar not in earlier}
+        if 2 * len(lost) >= max(len(made), 1):
+            raise RunError(
+                f"{before.place} holds {len(made) - len(lost)} of the {len(made)} tars of this crawl; mount "
+                f"it, or delete {self.folder} to begin anew"
+            )
         if before.place != finished.store.place:
-            for tar in finished.tars(self.shards):
-                if before.size(tar) is not None:
+            for tar in made:
+                if tar in earlier:
                     with storage.at_hand(before, tar, self.scratch) as path:
                         finished.store.put(path, tar)
             done.mkdir(parents=True, exist_ok=True)
@@ -84,10 +95,8 @@ class Crawl:
         for notes in self.scratch.glob("*"):
             if notes.name in finished:
                 shutil.rmtree(notes)
-        there = finished.store.sizes(".tar")
-        for tar in finished.tars(self.shards):
-            if tar not in there:
-                finished.drop(tar.removesuffix(".tar"))
+        for tar in lost:
+            finished.drop(tar.removesuffix(".tar"))
 
 
 @contextmanager
@@ -102,11 +111,9 @@ def opened(spec: DownloadSpec, source: Source, urls: Path, work: Path, out: Path
     folder = work.absolute() / f"download-{digest({'download': spec.outcome(), 'rows': size, **inputs})}"
     with lifecycle.lock(folder):
         beside = storage.store(folder / "done")
-        store = storage.for_tars(out)
+        store = storage.for_tars(out, folder.name)
         if store.place == str(out.absolute()):
             store = beside
-        else:  # a place of its own for each crawl: shards of different ones have the same names
-            store = storage.store(f"{store.place}/{folder.name}")
         finished = Finished(folder / "done", store)
         crawl = Crawl(spec, urls, folder, finished, inputs, work_shards.shard_names(spec, urls))
         crawl.settle()

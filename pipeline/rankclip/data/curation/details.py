@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from rankclip import files
-from rankclip.data.curation import captions
 from rankclip.data.curation.census import OK, Census
 from rankclip.data.curation.duplicates import NONE
 from rankclip.data.curation.findings import BIT, CHECKS, Findings
@@ -55,7 +55,7 @@ class Details:
         if check == "caption":
             return f"caption of {len(caption)} characters"
         if check == "blocklist":
-            return f"caption matches {captions.first_pattern(self._spec, caption)!r}"
+            return f"caption matches {self._found_in(caption)!r}"
         if check == "leak":
             number = self._findings.leaks[row]
             other = str(self._references.names[int(number)].as_py())
@@ -68,6 +68,14 @@ class Details:
             original = self._findings.near[row]
             return f"looks like {self._key(original)} {self._differ(row, self._census.hashes[original])}"
         return f"{self._census.widths[row]} x {self._census.heights[row]}"
+
+    def _found_in(self, caption: str) -> str:
+        told = pa.array([caption])
+        return next(
+            pattern
+            for pattern in self._spec.blocklist
+            if pc.match_substring_regex(told, pattern, ignore_case=True)[0].as_py()
+        )
 
     def _key(self, row: np.int32) -> str:
         return str(self._keys[int(np.searchsorted(self._originals, row))].as_py())

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from rankclip import files
-from rankclip.data.curation import captions, neighbours
+from rankclip.data.curation import neighbours
 from rankclip.data.curation.census import Census
 from rankclip.data.curation.duplicates import NONE, Alike, distinct, equal_bytes, like_looks
 from rankclip.data.curation.references import References
@@ -49,8 +51,10 @@ def find(spec: CurateSpec, census: Census, references: References, urls: Path, r
     for table in files.read_batches(urls, ["row", "caption"], remedy):
         # rows beyond the input are refused when the ledger is written
         at = table["row"].to_numpy().clip(0, len(flags) - 1)
-        flags[at[captions.wrong_length(spec, table["caption"])]] |= BIT["caption"]
-        flags[at[captions.blocked(spec, table["caption"])]] |= BIT["blocklist"]
+        flags[at[_has_wrong_length(spec, table["caption"])]] |= BIT["caption"]
+        if spec.blocklist:
+            blocked = pc.match_substring_regex(table["caption"], spec.blocked, ignore_case=True)
+            flags[at[blocked.to_numpy()]] |= BIT["blocklist"]
     flags[~census.usable] = 0
     looks = _looks(spec, census, references)
     leaks = _leaks(census, references, looks)
@@ -69,6 +73,13 @@ def _shapes(spec: CurateSpec, census: Census) -> np.ndarray:
     flags[short < spec.min_side] |= BIT["too_small"]
     flags[long > spec.max_aspect * short] |= BIT["aspect"]
     return flags
+
+
+def _has_wrong_length(spec: CurateSpec, captions: pa.ChunkedArray) -> np.ndarray:
+    chars = pc.utf8_length(captions).to_numpy()
+    longest = np.inf if spec.max_caption_chars is None else spec.max_caption_chars
+    wrong: np.ndarray = (chars < spec.min_caption_chars) | (chars > longest)
+    return wrong
 
 
 @dataclass(frozen=True)

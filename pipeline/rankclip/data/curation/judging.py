@@ -42,10 +42,9 @@ class TarWork:
 
     @property
     def judged(self) -> str:
-        """Digest of what the part is made from: the tar's size and the digests of its images."""
-        listed = [self.store.size(f"{self.shard}.tar"), *self.images["key"].to_pylist()]
-        text = f"{listed} {self.images['sha256'].to_pylist()}"
-        return hashlib.sha256(text.encode()).hexdigest()
+        """Digest of what the part is made from: the tar's size, and rows, keys and digests of its images."""
+        columns = [column.to_pylist() for column in self.images.columns]
+        return hashlib.sha256(f"{self.store.size(f'{self.shard}.tar')} {columns}".encode()).hexdigest()
 
 
 class Judged(NamedTuple):

@@ -15,8 +15,8 @@ SIDE = 32
 """Pixels a side of the image that is hashed."""
 
 _SAMPLED = 256
-"""Pixels a side that are looked at; more cost time and changed no hash of a photograph by more than its copies
-differ anyhow."""
+"""Pixels a side that are looked at. To look at all costs time and did not bring the hashes of photographs and
+their smaller copies nearer to each other than 4 bits."""
 
 _FREQUENCIES = 8
 _UNIT = 2**13

@@ -31,7 +31,12 @@ from rankclip.spec import digest
 
 REMEDY = "make it again with `dvc repro -f -s index`"
 
-CODE = ("data/indexing", "data/tar_members.py", "data/images.py", "data/sources/webdataset.py")
+CODE = (
+    *(f"data/indexing/{name}.py" for name in ("parts", "tar_samples", "image_header")),
+    *(f"data/{name}.py" for name in ("images", "reasons", "tar_members", "tars")),
+    "data/sharding/packing.py",
+    "data/sources/webdataset.py",
+)
 """Sources, below the package, that a part depends on."""
 
 BYTES_OF_WORK = 100_000
@@ -73,7 +78,8 @@ def run(source: WebdatasetSpec, captions: Mapping[str, CaptionSpec], data: Path,
         publish(folder, parts, shards, captions, about, made / "captions")
         inputs = {f"captions.{slot}": each.sha256 for slot, each in captions.items()}
         inputs["tars"] = source.digest
-        config = {"source": source.dump(), "captions": {slot: each.dump() for slot, each in captions.items()}}
+        joined = {slot: each.model_dump(mode="json", exclude={"path"}) for slot, each in captions.items()}
+        config = {"source": source.model_dump(mode="json", exclude={"place"}), "captions": joined}
         files.write_record(folder, config, inputs, {"samples": summary["ok"], "shards": len(shards)})
         _delete_others(made, tars)
 

@@ -27,7 +27,8 @@ class Lines:
 class Columns:
     """A table with named columns."""
 
-    format: Format
+    format: Format | None
+    """None: as the suffix of each file says."""
 
     url: str
     """Name of the column of URLs."""
@@ -46,7 +47,7 @@ class Columns:
     @property
     def said(self) -> str:
         """What such a list must hold, for people."""
-        return f"{self.format} with the columns {', '.join(self.names)}"
+        return f"{self.format or 'tables'} with the columns {', '.join(self.names)}"
 
 
 Form = Lines | Columns

@@ -19,13 +19,14 @@ from rankclip.data.ingestion.checks import refusals, trimmed
 from rankclip.data.ingestion.form import Form, Lines
 from rankclip.data.ingestion.row_groups import RowGroups, row_groups
 from rankclip.data.ingestion.seen import Seen
-from rankclip.data.ingestion.selection import Drawn, Named, keys_of, selection
+from rankclip.data.ingestion.selection import Drawn, Named, keys_of
 from rankclip.data.ingestion.spec import IngestSpec, Subset
 from rankclip.data.reasons import Reason, printable
 from rankclip.data.tables.part import Broken, Numbers, Part
 from rankclip.data.tables.read import read
 from rankclip.data.tables.split import split
 from rankclip.data.tables.streams import opened
+from rankclip.data.tables.table_files import tables_at
 from rankclip.errors import InputError
 
 ACCEPTED = pa.schema(
@@ -83,10 +84,13 @@ def run(spec: IngestSpec, source: Source, out: Path) -> None:
         InputError: the list cannot be read or is empty, or no row of it is accepted.
     """
     path = source.write(out / "source")
-    chosen, rows = None, source.expected.rows if source.expected else None
-    if source.subset is not None:
+    chosen: Drawn | Named | None = None
+    rows = source.expected.rows if source.expected else None
+    if source.subset is not None and source.subset.path is not None:
+        chosen, rows = Named(source.subset.path), None
+    elif source.subset is not None:
         rows = count(spec, path, source.form)
-        chosen = selection(source.subset, rows)
+        chosen = Drawn(source.subset, rows)
     counts = ingest(spec, path, source.form, chosen, out, rows)
     files.write_json(out / "ingest.json", summary(counts, chosen))
     if not counts:
@@ -110,7 +114,13 @@ def summary(counts: Counter[Reason], chosen: Drawn | Named | None) -> dict[str, 
 
 def count(spec: IngestSpec, path: Path, form: Form) -> int:
     """Rows of a list, good and bad."""
-    return sum(len(part.rows) + len(part.broken) for part in parts(spec, path, form))
+    total = 0
+    with bar("count", None, "rows") as advance:
+        for part in parts(spec, path, form):
+            rows = len(part.rows) + len(part.broken)
+            total += rows
+            advance(rows)
+    return total
 
 
 def parts(spec: IngestSpec, path: Path, form: Form) -> Iterator[Part]:
@@ -121,8 +131,13 @@ def parts(spec: IngestSpec, path: Path, form: Form) -> Iterator[Part]:
             yield from split(stream, 2, places, longest_line(spec))
         return
     names = ["url", "caption", "source_key"][: len(form.names)]
-    for part in read(path, form.format, form.names, keys=[form.key] if form.key else []):
-        yield part._replace(table=part.table.rename_columns(names))
+    row = 0
+    for file, kind in tables_at(path, "source.path", form.format):
+        before = row
+        for part in read(file, kind, form.names, keys=[form.key] if form.key else []):
+            row += len(part.rows) + len(part.broken)
+            bad = [each._replace(row=each.row + before) for each in part.broken]
+            yield Part(part.rows + before, part.table.rename_columns(names), bad)
 
 
 def longest_line(spec: IngestSpec) -> int:

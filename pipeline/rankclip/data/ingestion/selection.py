@@ -30,23 +30,16 @@ def keys_of(rows: Numbers) -> pa.Array:
     return pc.utf8_lpad(pa.array(rows).cast(pa.string()), 9, "0")
 
 
-def selection(subset: Subset, rows: int) -> Drawn | Named:
-    """What chooses the rows of a list.
+class Drawn:
+    """Rows drawn by a rule; see `Subset.pairs`.
 
     Args:
-        subset: which rows.
-        rows: how many the list has.
+        subset: how many rows, and the seed.
+        of: how many the list has.
 
     Raises:
-        InputError: the file of keys cannot be read, or the rows drawn are not those stated.
+        InputError: it has fewer, or the rows drawn are not those stated.
     """
-    if subset.path is not None:
-        return Named(subset.path)
-    return Drawn(subset, rows)
-
-
-class Drawn:
-    """Rows drawn by a rule; see `Subset.pairs`."""
 
     def __init__(self, subset: Subset, of: int) -> None:
         pairs = subset.pairs or 0
@@ -64,7 +57,8 @@ class Drawn:
         if subset.sha256 not in (None, found):
             raise InputError(
                 f"source.subset: {pairs:,} of {of:,} rows drawn with seed {subset.seed} give keys of sha256 "
-                f"{found}, not {subset.sha256} as stated; get the list that this was stated for"
+                f"{found}, not {subset.sha256} as stated; get the list that this was stated for, or drop "
+                "source.subset.sha256 if pairs or seed are yours"
             )
         self._said: dict[str, int | str] = {"pairs": pairs, "of": of, "sha256": found}
 
@@ -78,7 +72,13 @@ class Drawn:
 
 
 class Named:
-    """Rows that a file names by their URL, the list's own key, or the key that they have here."""
+    """Rows that a file names by their URL or their key: the list's own, or, where it has none, ours.
+
+    Where a list has keys of its own, a row that cannot be read is not named.
+
+    Raises:
+        InputError: the file of keys cannot be read.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -88,11 +88,17 @@ class Named:
     def kept(self, part: Part) -> Part:
         """The rows of `part` that are named."""
         texts = [part.table[name] for name in part.table.column_names if name != "caption"]
+        numbers = keys_of(part.rows)
+        broken = keys_of(np.array([each.row for each in part.broken], np.int64))
+        if "source_key" in part.table.column_names:
+            # the list's own may look like the number of another row
+            without = pc.equal(pc.fill_null(part.table["source_key"], ""), "").combine_chunks()
+            numbers = pc.if_else(without, numbers, None)
+            broken = pa.nulls(len(broken), pa.string())
         good = np.zeros(len(part.rows), bool)
-        for column in (keys_of(part.rows), *texts):
+        for column in (numbers, *texts):
             good |= self._named(column)
-        numbers = np.array([each.row for each in part.broken], np.int64)
-        return _only(part, good, self._named(keys_of(numbers)))
+        return _only(part, good, self._named(broken))
 
     def record(self) -> dict[str, int | str]:
         """How many rows are named, and how many names no row of the list has.
@@ -104,7 +110,7 @@ class Named:
         if not met:
             raise InputError(
                 f"source.subset.path {self._path}: none of its {len(self._names):,} keys or URLs is in the "
-                "list; give URLs, keys of the list, or row numbers of nine digits, one a line"
+                "list; give a line each: URLs, keys of the list, or, if it has none, rows as nine digits"
             )
         return {"named": len(self._names), "not_in_list": len(self._names) - met}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from rankclip.spec import Spec
 
@@ -32,11 +32,19 @@ class Subset(Spec):
     """Another seed draws other rows."""
 
     path: Path | None = None
-    """A file with a key or a URL a line (it may be compressed: .gz): the rows that have one of them."""
+    """A file with a key or a URL a line (it may be compressed: .gz): the rows that have one of them. A key is
+    the list's own or, where it has none, the number of the row, nine digits."""
 
     sha256: Sha256 | None = None
     """Digest of that file, which `rankclip use` fills in; of rows drawn, digest of the file that would name
     them: their keys in order, nine digits and a line feed each. What is stated is checked."""
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _is_a_name(cls, path: object) -> object:
+        if not isinstance(path, str | Path | None):
+            raise ValueError(f"source.subset.path = {path!r} is no name; give a file of keys or URLs")
+        return path
 
     @model_validator(mode="after")
     def _is_drawn_or_named(self) -> Self:

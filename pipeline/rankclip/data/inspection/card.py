@@ -16,7 +16,7 @@ QUANTILES = ("width", "height", "image_bytes", "caption_words")
 """What the card has quantiles of: pixels, pixels, bytes of an image, words of a caption."""
 
 KEYS = (
-    *("name", "source", "licence", "input", "ok", "survival", "expected", "verdict"),
+    *("name", "source", "licence", "subset", "input", "ok", "survival", "expected", "verdict"),
     *("samples", "shards", "bytes", "slots", "reasons", "flags", "digests", *QUANTILES),
 )
 
@@ -36,30 +36,43 @@ def read(shards: Path) -> dict[str, Any]:
     return found
 
 
-def lines(card: dict[str, Any]) -> list[str]:
-    """The card as text for a terminal."""
-    facts = {
-        "study": card["name"],
+def facts(card: Mapping[str, Any]) -> dict[str, str]:
+    """What the card says in a line each, by its name; parts of it are from outside and unescaped."""
+    told = {
         "source": card["source"],
         "licence": card["licence"] or "not stated",
-        "input rows": f"{card['input']:,}",
-        "pairs": f"{card['ok']:,} ({percent(card['ok'], card['input'])})",
-        "verdict": card["verdict"],
-        "tars": f"{card['shards']:,}, {size(card['bytes'])}",
     }
-    for check, rows in card["flags"].items():
-        facts[f"flagged {check}"] = f"{rows:,} ({percent(rows, card['input'])})"
-    for slot, of in card["slots"].items():
-        facts[f"captions {slot}"] = captions(of)
-    facts |= {f"digest of {name}": digest or "-" for name, digest in card["digests"].items()}
-    width = max(map(len, facts))
-    told = [f"{name.ljust(width)}  {outside(value, 1000)}" for name, value in facts.items()]
-    names = list(card[QUANTILES[0]])
-    rows = [[name.replace("_", " "), *card[name].values()] for name in QUANTILES]
-    return [*told, "", *aligned(["", *names], rows, names)]
+    if subset := card["subset"]:
+        told["subset"] = ", ".join(f"{name} {value}" for name, value in subset.items() if value is not None)
+    told["input rows"] = f"{card['input']:,}"
+    told["pairs"] = f"{card['ok']:,} ({percent(card['ok'], card['input'])})"
+    if expected := card["expected"]:
+        low, high = (f"{100 * share:.1f} %" for share in expected["survival"])
+        told["others got"] = f"{low} to {high} of {expected['rows']:,} rows ({expected['origin']})"
+    told["tars"] = f"{card['shards']:,}, {size(card['bytes'])}"
+    told |= {f"captions {slot}": _captions(of) for slot, of in card["slots"].items()}
+    return told | {f"digest of {name}": digest for name, digest in card["digests"].items() if digest}
 
 
-def captions(slot: Mapping[str, Any]) -> str:
+def lines(card: Mapping[str, Any]) -> list[str]:
+    """The card as text for a terminal."""
+    flags = {
+        f"flagged {check}": f"{rows:,} ({percent(rows, card['input'])})"
+        for check, rows in card["flags"].items()
+    }
+    named = {"study": card["name"], **facts(card), **flags, "verdict": card["verdict"]}
+    width = max(map(len, named))
+    told = [f"{name.ljust(width)}  {outside(value, 1000)}" for name, value in named.items()]
+    return [*told, "", *aligned(*quantiles(card), card[QUANTILES[0]])]
+
+
+def quantiles(card: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the table of `QUANTILES`."""
+    rows = [[name.replace("_", " "), *(f"{n:,}" for n in card[name].values())] for name in QUANTILES]
+    return ["", *card[QUANTILES[0]]], rows
+
+
+def _captions(slot: Mapping[str, Any]) -> str:
     """How many captions a slot has, and where they are from if not from the source."""
     told = f"{slot['captions']:,} of {slot['samples']:,} images"
     if "file" in slot:

@@ -60,6 +60,8 @@ def grouped(data: Path, by: By, reasons: Collection[str], most: int) -> Grouped:
     """
     chosen = pa.array(sorted(reasons) if reasons else [str(each) for each in Reason if each != Reason.OK])
     lost = _summed(_lost(data, by, chosen))
+    if not len(lost):  # of which Arrow selects none, but fails
+        return Grouped((), 0)
     keys = [("rows", "descending"), ("name", "ascending")]
     worst = lost.take(pc.select_k_unstable(lost, most, keys)).to_pylist()
     counts: dict[str, Counter[str]] = {row["name"]: Counter() for row in worst}

@@ -21,7 +21,7 @@ NEXT = "`rankclip repro` brings it up to date"
 
 
 def counts(data: Path, name: str, expected: Expected | None, out: Path | None) -> list[str]:
-    """Rows by reason, their sum, and whether as many survived as others got."""
+    """Rows by reason, their sum, and whether as many survived as others got, once no more can fall out."""
     found = tally.of_study(data)
     header = ["reason", "stage", "rows", "share", "meaning"]
     known = defaultdict(
@@ -38,11 +38,12 @@ def counts(data: Path, name: str, expected: Expected | None, out: Path | None) -
         *aligned(header, [*table, total], {"rows", "share"}),
         "",
         *_flags(found),
-        verdict(expected, found.rows, found.ok),
     ]
     if found.missing:
         lines.append(f"Not run yet: {', '.join(found.missing)}; more rows may fall out. {NEXT}")
-    elif tally.is_behind(found, data):
+    else:
+        lines.append(verdict(expected, found.rows, found.ok, found.indexed))
+    if tally.is_behind(found, data):
         lines.append(f"The crawl has changed since curate ran; {NEXT}")
     return lines + _written(out, header, table)
 

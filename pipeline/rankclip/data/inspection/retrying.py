@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from rankclip.data.crawl import retry
-from rankclip.data.crawl.coordinate import Source
+from rankclip.data.crawl.download import Source
 from rankclip.data.crawl.spec import DownloadSpec
 from rankclip.data.inspection import tally
 from rankclip.data.inspection.lines import aligned

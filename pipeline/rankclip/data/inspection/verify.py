@@ -37,7 +37,7 @@ def run(data: Path, work: Path, *, indexed: bool, deep: bool, sample: int) -> Ve
 
     Args:
         data: the study's folder of data.
-        work: folder for copies of tars that lie elsewhere.
+        work: the study's folder of work; copies of tars that lie elsewhere go into its `verify`.
         indexed: the tars are the user's own, read in place.
         deep: read every byte and decode every image, instead of `sample` of them.
 
@@ -51,7 +51,13 @@ def run(data: Path, work: Path, *, indexed: bool, deep: bool, sample: int) -> Ve
     if not isinstance(manifest, dict) or not {"shards", "samples", "index_sha256"} <= manifest.keys():
         raise DataError(f"{shards / 'manifest.json'} does not list tars, samples and index; {remedy}")
     lost = f"put it back as it was, or {remedy}" if indexed else remedy
-    damaged = f"{lost}; training leaves out and counts what does not decode" if indexed else remedy
+    # the stages know a tar by its size, and would take a damaged one for made or read
+    damaged = f"delete it, then {remedy}"
+    if indexed:
+        damaged = (
+            f"put it back as it was, or delete {work / 'index'} and {remedy}; training leaves out and counts "
+            "what does not decode"
+        )
     store = storage.of_tars(shards)
     absent = dict(missing(store, manifest["shards"]))
     faults = [f"{what}; {lost}" for what in absent.values()]
@@ -59,7 +65,7 @@ def run(data: Path, work: Path, *, indexed: bool, deep: bool, sample: int) -> Ve
     index = index_check.run(shards, manifest)
     faults += [f"{what}; {remedy}" for what in (*index.faults, *_card_faults(data, manifest, deep))]
     spans = [span for span in index.spans if span.shard not in absent]
-    works = _work(store, shards, work, spans, manifest["shards"], None if deep else sample)
+    works = _work(store, shards, work / "verify", spans, manifest["shards"], None if deep else sample)
     decoded = 0
     for checked in _shown(works):
         decoded += checked.images
@@ -69,7 +75,7 @@ def run(data: Path, work: Path, *, indexed: bool, deep: bool, sample: int) -> Ve
 
 def missing(store: Store, described: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Name and trouble of every tar that is not there or has another size than the manifest says."""
-    sizes = store.sizes(".tar")
+    sizes = store.sizes("")
     for name, of in described.items():
         if name not in sizes:
             yield name, f"{store.named(name)} is missing"

@@ -124,7 +124,7 @@ class ShapesSpec(Spec):
         return SLOTS
 
     @property
-    def is_indexed(self) -> bool:
+    def is_indexed(self) -> Literal[False]:
         """Its images are crawled, from its own server."""
         return False
 

@@ -28,6 +28,8 @@ class Described(Protocol):
     def licence(self) -> str: ...
     @property
     def expected(self) -> Expected | None: ...
+    @property
+    def is_indexed(self) -> bool: ...
 
 
 def about(name: str, source: Described, ledger: Mapping[str, Any]) -> Json:
@@ -41,16 +43,18 @@ def about(name: str, source: Described, ledger: Mapping[str, Any]) -> Json:
     expected = source.expected
     # of a list the digest of its bytes, of tars that of their names and sizes, of a drawn world none
     listed = getattr(source, "sha256", None) or getattr(source, "digest", None)
+    subset = getattr(source, "subset", None)
     rows, ok = ledger["input"], ledger["ok"]
     return {
         "name": name,
         "source": source.name,
         "licence": source.licence,
+        "subset": subset.model_dump(mode="json", exclude={"path"}) if subset else None,
         "input": rows,
         "ok": ok,
         "survival": round(ok / rows, 6) if rows else 0.0,
         "expected": expected.dump() if expected else None,
-        "verdict": verdict(expected, rows, ok),
+        "verdict": verdict(expected, rows, ok, source.is_indexed),
         "reasons": dict(ledger["reasons"]),
         "flags": dict(ledger["flags"]),
         "digests": {"list": listed},

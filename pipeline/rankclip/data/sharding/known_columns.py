@@ -11,9 +11,9 @@ from rankclip import files
 from rankclip.data.captions import join
 from rankclip.data.captions.slots import PREFIX, RAW
 from rankclip.data.captions.spec import CaptionSpec
-from rankclip.data.captions.table_files import digest_of
 from rankclip.data.loading import latent_column
 from rankclip.data.sharding.parts import Parts
+from rankclip.data.tables.table_files import digest_of
 from rankclip.errors import InputError
 
 WIDTH = 2**16

@@ -8,6 +8,7 @@ manifest.json    size and digest of every tar and of the index, written last; wh
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -42,7 +43,7 @@ def publish(
         shards: name of each tar, as in the column `shard`, and what it is.
         captions: slot -> the table from which its captions are, joined here.
         about: the head of the card, see `card.about`.
-        scratch: folder for temporary files, about half as large as the tables of captions.
+        scratch: folder for temporary files, about half as large as the tables of captions; deleted.
         source: folder of what the source itself knows of its images by URL, in captions.parquet and
             latents.parquet, either of which may be missing.
 
@@ -65,6 +66,7 @@ def publish(
     files.write_json(folder / "card.json", card(about, shards, tally, known.origins(), digests))
     described = {"samples": total, "index_sha256": digests["index"], "shards": dict(shards)}
     files.write_json(folder / "manifest.json", described)
+    shutil.rmtree(scratch, ignore_errors=True)
     return total
 
 

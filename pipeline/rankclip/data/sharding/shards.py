@@ -4,7 +4,8 @@ ledger.parquet, ledger.json, crawl/, source/, tables of captions  ->  shards/
 
 shards/
 ├── 00000.tar, ...    KEY.jpg, KEY.json, KEY.txt of each sample, in order of rows
-├── place.json        where the tars are, if RANKCLIP_STORE puts them elsewhere
+├── place.json        where the tars are, if RANKCLIP_STORE puts them elsewhere: each set in its own place,
+│                     since studies of one name may share a store; an earlier set stays there
 ├── index.parquet, keys.txt.gz, card.json, manifest.json   see `publish`
 ├── packs.json        what each tar was made from, so that it is made again only when that changes
 └── record.json       what the folder was made from, written last
@@ -13,7 +14,7 @@ shards/
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,35 +51,38 @@ def run(
     folder, made = data / "shards", work / "shards"
     known_columns.require_unchanged(captions)  # before hours of work, not after
     with lifecycle.lock(made):
-        shards = _packed(spec, data, made)
-        storage.write_place(folder, storage.for_tars(folder))
+        keys = _keys(spec, data / "ledger.parquet")
+        target = storage.for_tars(folder, digest(keys))
+        shards = _packed(spec, data, made, target, keys)
+        storage.write_place(folder, target)
         about = card.about(data.name, source, files.read_json(data / "ledger.json", accepted.REMEDY))
         parts = [made / f"{name.removesuffix('.tar')}.parquet" for name in shards]
         samples = publish(folder, parts, shards, captions, about, made / "captions", data / "source")
-        _delete_others(folder, shards)
+        _delete_others(folder, shards if target == storage.store(folder) else ())
         known = [
             data / "ledger.parquet",
             *(data / "source" / f"{n}.parquet" for n in ("captions", "latents")),
         ]
         inputs = {path.name: files.sha256(path) for path in known if path.exists()}
         inputs |= {f"captions.{slot}": each.sha256 for slot, each in captions.items()}
-        config = {"shard": spec.dump(), "captions": {slot: each.dump() for slot, each in captions.items()}}
+        joined = {slot: each.model_dump(mode="json", exclude={"path"}) for slot, each in captions.items()}
+        config = {"shard": spec.dump(), "captions": joined}
         files.write_record(folder, config, inputs, {"samples": samples, "shards": len(shards)})
-        shutil.rmtree(made)
+        _empty(made)
 
 
-def _packed(spec: ShardSpec, data: Path, made: Path) -> dict[str, ShardDescription]:
+def _packed(
+    spec: ShardSpec, data: Path, made: Path, target: storage.Store, keys: Mapping[str, str]
+) -> dict[str, ShardDescription]:
     """All shards, of which those that are not there yet are made; by the name of the tar, in order."""
-    folder, ledger = data / "shards", data / "ledger.parquet"
-    target = storage.for_tars(folder)
-    keys = _keys(spec, ledger)
+    folder = data / "shards"
     sizes = target.sizes(".tar")
     earlier.take_over(folder, made, keys, sizes)
     missing = [name for name, key in keys.items() if packed(made, name, key, sizes) is None]
     if missing:
         for name in ("manifest.json", earlier.NOTE):  # before the tars that they are about change
             (folder / name).unlink(missing_ok=True)
-        _pack(spec, data, made, {name: keys[name] for name in missing})
+        _pack(spec, data, made, target, {name: keys[name] for name in missing})
         sizes = target.sizes(".tar")
     earlier.write_note(folder, keys)
     tars = {f"{name}.tar": packed(made, name, key, sizes) for name, key in keys.items()}
@@ -91,7 +95,7 @@ def _packed(spec: ShardSpec, data: Path, made: Path) -> dict[str, ShardDescripti
     return {name: tar for name, tar in tars.items() if tar is not None}
 
 
-def _pack(spec: ShardSpec, data: Path, made: Path, keys: Mapping[str, str]) -> None:
+def _pack(spec: ShardSpec, data: Path, made: Path, target: storage.Store, keys: Mapping[str, str]) -> None:
     """Make the shards of these names and keys."""
     images = 0
     for name, rows in accepted.shards(data / "ledger.parquet", spec.samples_per_shard):
@@ -99,7 +103,7 @@ def _pack(spec: ShardSpec, data: Path, made: Path, keys: Mapping[str, str]) -> N
             (made / f"{name}.json").unlink(missing_ok=True)
             files.write_table(made / f"{name}.todo", rows)
             images += len(rows)
-    todo = _Todo(spec, storage.of_tars(data / "crawl"), storage.for_tars(data / "shards"), made, keys)
+    todo = _Todo(spec, storage.of_tars(data / "crawl"), target, made, keys)
     with bars.bar("shard", images, "images") as advance:
         for done in processes.mapped(pack, todo, images=images):
             if done.rows is not None:
@@ -142,10 +146,17 @@ def _keys(spec: ShardSpec, ledger: Path) -> dict[str, str]:
     return keys
 
 
-def _delete_others(folder: Path, shards: Mapping[str, ShardDescription]) -> None:
-    """Deletes tars of an earlier set, also those beside the index where this one has its tars elsewhere."""
-    target, beside = storage.for_tars(folder), storage.store(folder)
-    for name in target.sizes(".tar").keys() - shards.keys():
-        target.delete(name)
-    for name in beside.sizes(".tar") if beside != target else ():
+def _delete_others(folder: Path, shards: Collection[str]) -> None:
+    """Deletes tars of an earlier set from beside the index; in a store somebody else may have the same."""
+    beside = storage.store(folder)
+    for name in beside.sizes(".tar").keys() - shards:
         beside.delete(name)
+
+
+def _empty(made: Path) -> None:
+    """Deletes all but the lock: whoever waits for it must not wait for a file that is gone."""
+    for path in made.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != ".lock":
+            path.unlink()

@@ -24,7 +24,7 @@ SourceSpec = Annotated[Crawled | WebdatasetSpec, Field(discriminator="name")]
 """Every source there is: the registry, the schema and the error text."""
 
 INDEXED = frozenset({"webdataset"})
-"""Names of the sources whose images are at hand."""
+"""Names of those that are `is_indexed`, for what is not yet a source."""
 
 
 def crawled(source: Crawled | WebdatasetSpec) -> Crawled:
@@ -33,6 +33,6 @@ def crawled(source: Crawled | WebdatasetSpec) -> Crawled:
     Raises:
         InputError: they are at hand.
     """
-    if isinstance(source, WebdatasetSpec):
+    if source.is_indexed:
         raise InputError(f"the tars at {source.place} are there already; run `dvc repro index`")
     return source

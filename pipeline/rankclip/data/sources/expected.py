@@ -21,7 +21,7 @@ class Expected(Spec):
     """Lowest and highest share of those rows that a healthy crawl keeps."""
 
     pairs: PositiveInt
-    """Pairs that training is planned for; the number of steps follows from it."""
+    """Pairs that training is planned for; nothing is computed from it, `train.steps` is chosen by it."""
 
     origin: str
     """Where these figures are from."""
@@ -36,18 +36,24 @@ class Expected(Spec):
         return self
 
 
-def verdict(expected: Expected | None, rows: int, ok: int) -> str:
-    """One sentence that says whether `ok` pairs of `rows` input rows are what others got."""
+def verdict(expected: Expected | None, rows: int, ok: int, indexed: bool) -> str:
+    """One sentence that says whether `ok` pairs of `rows` input rows are what others got.
+
+    Args:
+        indexed: the images were at hand, so that none can be fetched again.
+    """
     share = ok / rows if rows else 0.0
     got = f"{ok:,} of {rows:,} rows ({share:.1%})"
     if expected is None:
         return f"unknown: {got}; no figures of others are known for this list"
     low, high = expected.survival
-    among = f"{low:.0%} to {high:.0%} that others got ({expected.origin})"
+    among = f"{low:.1%} to {high:.1%} that others got ({expected.origin})"
     if rows != expected.rows:
         return f"another list: {got}, but the list that is known has {expected.rows:,} rows"
     if share < low:
-        return f"low: {got} is below the {among}; see the reasons, `rankclip data retry --reason dns,timeout`"
+        retry = "see the reasons, `rankclip data retry --reason dns,timeout`"
+        remedy = "`rankclip data ledger` has the reasons" if indexed else retry
+        return f"low: {got} is below the {among}; {remedy}"
     if share > high:
         return f"high: {got} is above the {among}; compare the reasons"
     return f"normal: {got} is within the {among}"

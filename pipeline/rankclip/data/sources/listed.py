@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from pydantic import model_validator
 
@@ -41,8 +42,11 @@ class ListSpec(Spec):
     @model_validator(mode="before")
     @classmethod
     def _names_a_list(cls, values: object) -> object:
-        if isinstance(values, dict) and values.get("path") is None:
+        path = values.get("path") if isinstance(values, dict) else ""
+        if path is None:
             raise ValueError("source.path is missing; give the file that holds the list, source.path=FILE")
+        if not isinstance(path, str | Path):
+            raise ValueError(f"source.path = {path!r} is no name; give a file, source.path=FILE")
         return values
 
     @property
@@ -61,7 +65,7 @@ class ListSpec(Spec):
         return (RAW,)
 
     @property
-    def is_indexed(self) -> bool:
+    def is_indexed(self) -> Literal[False]:
         """The images must be crawled."""
         return False
 
@@ -76,15 +80,30 @@ class ListSpec(Spec):
         Raises:
             InputError: the list, or the file that names its subset, is not there or not the study's.
         """
-        found = same_file(self.path, self.sha256, "source.path")
+        require_same(self.path, self.digest(self.path), self.sha256, "source.path")
+        size = sum(each.stat().st_size for each in self._files())
         # not its path: the same list elsewhere is the same study
-        said: dict[str, object] = {"source": self.name, "sha256": found, "bytes": self.path.stat().st_size}
+        said: dict[str, object] = {"source": self.name, "sha256": self.sha256, "bytes": size}
         if self.subset is not None:
             if self.subset.path is not None:
-                same_file(self.subset.path, self.subset.sha256, "source.subset.path")
+                key = "source.subset.path"
+                require_same(self.subset.path, digest_of(self.subset.path, key), self.subset.sha256, key)
             said["subset"] = self.subset.model_dump(mode="json", exclude={"path"})
         files.write_json(folder / "source.json", said)
         return self.path
+
+    @classmethod
+    def digest(cls, path: Path) -> str:
+        """The digest of such a list.
+
+        Raises:
+            InputError: there is none at `path`, or it cannot be read.
+        """
+        return digest_of(path)
+
+    def _files(self) -> list[Path]:
+        """What the list consists of."""
+        return [self.path]
 
     @contextmanager
     def serve(self) -> Iterator[dict[str, tuple[str, int]]]:
@@ -92,19 +111,17 @@ class ListSpec(Spec):
         yield {}
 
 
-def same_file(path: Path, stated: str | None, key: str) -> str:
-    """The sha256 of a file that the study names under `key`, which must be the one stated.
+def require_same(path: Path, found: str, stated: str | None, key: str) -> None:
+    """Refuses a file that the study names under `key`, unless its sha256 is the one stated.
 
     Raises:
-        InputError: it is another file, or none.
+        InputError: it is another file.
     """
-    found = digest_of(path, key)
     if found != stated:
         raise InputError(
             f"{key} {path} has sha256 {found}, but the study is of a file with {stated}; run `rankclip use` "
             "again, to study the file as it is now"
         )
-    return found
 
 
 def digest_of(path: Path, key: str = "source.path") -> str:
@@ -120,4 +137,6 @@ def digest_of(path: Path, key: str = "source.path") -> str:
         raise InputError(
             f"{key} {path} cannot be read ({files.one_line(error)}); give a file that can"
         ) from None
+    if path.parts[:1] in (("http:",), ("https:",), ("s3:",)):
+        raise InputError(f"{key} {path} is an address, not a file; fetch it first, and give the file")
     raise InputError(f"{key} {path} is not a file; give the path of one")

@@ -57,6 +57,15 @@ class WebdatasetSpec(Spec):
     licence: str = "not stated; ask whoever published the tars"
     """On what terms images and captions may be used, in one line."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _names_a_place(cls, values: object) -> object:
+        if isinstance(values, dict) and values.get("place") is None:
+            raise ValueError(
+                "source.place is missing; give the folder or s3://BUCKET/PREFIX of tars, source.place=PLACE"
+            )
+        return values
+
     @model_validator(mode="after")
     def _members_are_told_apart(self) -> Self:
         if RAW not in self.captions:
@@ -82,7 +91,7 @@ class WebdatasetSpec(Spec):
         return tuple(self.captions)
 
     @property
-    def is_indexed(self) -> bool:
+    def is_indexed(self) -> Literal[True]:
         """The images are at hand."""
         return True
 

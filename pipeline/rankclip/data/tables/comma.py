@@ -15,6 +15,9 @@ from rankclip.data.reasons import Reason
 from rankclip.data.tables.part import ROWS, Broken, Part, as_text, broken, require
 from rankclip.data.tables.streams import opened, whole_lines
 
+SPREAD = 2**16
+"""Characters of the longest row that is spread over several lines: a few times the longest captions."""
+
 
 def read(path: Path, columns: Sequence[str], longest: int) -> Iterator[Part]:
     """The wanted columns of a csv.
@@ -25,21 +28,24 @@ def read(path: Path, columns: Sequence[str], longest: int) -> Iterator[Part]:
     Args:
         path: the table, which begins with the names of its columns.
         columns: their names.
-        longest: bytes of the longest line that is read; a text that is longer than 128 KiB, or whose quote is
-            not closed within them, breaks its row, and what follows is read on from the next line.
+        longest: bytes of the longest line that is read. A row with a text of more than 128 KiB, with more
+            than SPREAD characters on several lines, or of which a quote is not closed as it should be, is
+            broken and costs its first line alone: what follows is read from the next.
 
     Raises:
         InputError: it is damaged, or lacks a column.
     """
     with opened(path) as stream:
         blocks = whole_lines(stream, longest)
-        reader = csv.reader(chain.from_iterable(_lines(block, longest) for block in blocks))
+        lines = _Lines(chain.from_iterable(_lines(block, longest) for block in blocks))
+        reader = csv.reader(lines, strict=True)
         try:
             known = next((row for row in reader if row), [])
         except csv.Error:  # a name without end
             known = []
         require(path, columns, known)
-        for first, rows in _rows(reader):
+        lines.begin()
+        for first, rows in _rows(reader, lines):
             yield _part(first, rows, len(known), {name: known.index(name) for name in columns})
 
 
@@ -53,13 +59,47 @@ def _lines(block: bytes | None, longest: int) -> Iterator[str]:
 Row = list[str] | csv.Error
 
 
-def _rows(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[Row]]]:
+class _Lines:
+    """Lines for a reader of rows, which can go back to the second line of a row that it cannot read."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines = lines
+        self._again: list[str] = []
+        """Lines to be read once more, the last first."""
+        self._row: list[str] = []
+        """Lines of the row that is being read."""
+        self._size = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._again.pop() if self._again else next(self._lines)
+        self._row.append(line)
+        self._size += len(line)
+        if self._size > SPREAD and len(self._row) > 1:
+            raise csv.Error(f"a quote is not closed within {SPREAD} characters")
+        return line
+
+    def begin(self) -> None:
+        """The next line begins a row."""
+        self._row.clear()
+        self._size = 0
+
+    def give_up(self) -> None:
+        """The next row begins with the line after the first of this one."""
+        self._again += self._row[:0:-1]
+        self.begin()
+
+
+def _rows(reader: Iterator[list[str]], lines: _Lines) -> Iterator[tuple[int, list[Row]]]:
     """The rows, some at a time, with the number of the first; what cannot be read is its error."""
     first = 0
     rows: list[Row] = []
     while True:
         try:
             for row in reader:
+                lines.begin()
                 if row:  # no blank line
                     rows.append(row)
                 if len(rows) == ROWS:
@@ -68,6 +108,7 @@ def _rows(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[Row]]]:
                 break
         except csv.Error as error:
             rows.append(error)
+            lines.give_up()
         if len(rows) == ROWS:
             yield first, rows
             first, rows = first + ROWS, []

@@ -121,6 +121,24 @@ def test_a_store_elsewhere_gets_the_tars_and_a_change_of_mind_moves_them(
     assert asked(tmp_path) == []
 
 
+@pytest.mark.parametrize("moved", [False, True], ids=["there", "to another place"])
+def test_a_store_that_is_not_mounted_costs_no_finished_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: bool
+) -> None:
+    captions = ["ok"] * 50
+    monkeypatch.setenv("RANKCLIP_STORE", str(tmp_path / "far"))
+    status = fetch(tmp_path, captions)
+    asked(tmp_path)
+    (tmp_path / "far").rename(tmp_path / "unmounted")
+    if moved:
+        monkeypatch.setenv("RANKCLIP_STORE", str(tmp_path / "farther"))
+    with pytest.raises(RunError, match=r"far/.* holds 0 of the 3 tars .*; mount it, or delete .*download-"):
+        fetch(tmp_path, captions)
+    (tmp_path / "unmounted").rename(tmp_path / "far")
+    assert fetch(tmp_path, captions) == status
+    assert asked(tmp_path) == []
+
+
 def test_a_tar_that_is_not_seen_from_here_is_not_taken_for_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,10 +4,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from PIL import Image
 
-from rankclip import files
+from rankclip import files, storage
 from rankclip.data.curation import curate
 from rankclip.data.curation.spec import CurateSpec
 from rankclip.errors import DataError
@@ -139,6 +140,26 @@ def test_a_status_of_another_table_of_urls_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other" / "crawl" / "status.parquet").replace(tmp_path / "crawl" / "status.parquet")
     with pytest.raises(DataError, match=r"9 rows.*10 rows.*dvc repro"):
         ledger(tmp_path)
+
+
+def test_a_status_of_as_many_but_other_rows_is_refused(tmp_path: Path) -> None:
+    lay_out(tmp_path, ROWS)
+    path = tmp_path / "crawl" / "status.parquet"
+    table = files.read_table(path)
+    rows = table["row"].to_pylist()
+    files.write_table(path, table.set_column(0, "row", pa.array([*rows[:-1], rows[-1] + 1])))
+    with pytest.raises(DataError, match=r"not have the rows of urls.parquet from 0 to 11; .*-s download"):
+        ledger(tmp_path)
+
+
+def test_tars_may_lie_elsewhere(tmp_path: Path) -> None:
+    rows = ledger(lay_out(tmp_path / "here", ROWS))
+    lay_out(tmp_path / "tables", ROWS)
+    for tar in (tmp_path / "tables" / "crawl").glob("*.tar"):
+        (tmp_path / "bucket").mkdir(exist_ok=True)
+        tar.replace(tmp_path / "bucket" / tar.name)
+    storage.write_place(tmp_path / "tables" / "crawl", storage.store(tmp_path / "bucket"))
+    assert ledger(tmp_path / "tables") == rows
 
 
 def test_a_lost_input_row_is_an_error(tmp_path: Path) -> None:

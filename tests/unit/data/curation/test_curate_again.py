@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from rankclip import files, lifecycle
@@ -97,6 +98,19 @@ def test_a_retry_judges_only_the_tars_it_added(tmp_path: Path, judged: Judged) -
     run(lay_out(tmp_path, [*ROWS, *late]))
     assert judged == {"00000": 3, "00001": 3, "00002": 3, "00000-r1": 1}
     assert files.read_json(tmp_path / "ledger.json")["reasons"] == {"timeout": 1}
+
+
+def test_rows_counted_anew_are_not_taken_for_those_judged(tmp_path: Path) -> None:
+    run(lay_out(tmp_path, ROWS))
+    lay_out(tmp_path / "refused", [Row(reason="no_url", stage="ingest")])
+    (tmp_path / "refused" / "refused.parquet").replace(tmp_path / "refused.parquet")
+    for name in ("urls.parquet", "crawl/status.parquet"):  # the same keys and tars, one row further on
+        table = files.read_table(tmp_path / name)
+        shifted = pa.array([row + 1 for row in table["row"].to_pylist()])
+        files.write_table(tmp_path / name, table.set_column(0, "row", shifted))
+    run(tmp_path)
+    rows = files.read_table(tmp_path / "ledger.parquet", ["row", "width"]).to_pylist()
+    assert [row["width"] for row in rows] == [0] + [48] * 9
 
 
 @pytest.mark.parametrize("harm", [b"", b"PAR1 cut off"])

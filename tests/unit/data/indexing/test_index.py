@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from rankclip import files, storage
 from rankclip.data import tars
 from rankclip.data.captions.spec import CaptionSpec
-from rankclip.data.captions.table_files import digest_of as table_digest
 from rankclip.data.indexing import index, parts
 from rankclip.data.loading.samples import Samples
+from rankclip.data.tables.table_files import digest_of as table_digest
 from rankclip.errors import DataError, InputError
 from tests.unit.data.crawled import encoded, picture, rotated_by_exif
 from tests.unit.data.indexing.tarred import (
@@ -243,6 +243,8 @@ def test_a_table_of_captions_is_joined_without_reading_a_tar_again(
     index.run(spec, {"more": more}, tmp_path / "data" / "mine", tmp_path / "work")
     rows = listed(tmp_path / "data" / "mine")
     assert [row["captions.more"] for row in rows] == [[f"more {int(row['key'])}"] for row in rows]
+    assert [path for path in (tmp_path / "work" / "index").iterdir() if path.is_dir()] == []
+    assert str(tmp_path) not in (tmp_path / "data" / "mine" / "shards" / "record.json").read_text()
 
 
 def test_only_new_and_changed_tars_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,9 @@ import yaml
 
 from rankclip import files
 from rankclip.data.loading.samples import Samples
+from rankclip.data.sources import INDEXED
 from tests.unit.data.indexing.tarred import indexed, outputs, sample, source, tar_folder, write_tar
+from tests.unit.data.sharding.curated import SOURCE
 
 ROOT = Path(__file__).parents[4]
 USE = ("rankclip", "use", "shapes-smoke", "study.name=mine", "evaluation=digits", "train.validation=[digits]")
@@ -90,7 +92,7 @@ def test_a_study_of_ones_own_tars_is_indexed_by_the_stage(project: Path) -> None
 
 def test_a_frozen_copy_is_its_training_tars(project: Path) -> None:
     for name in ("cc3m-train-0000.tar", "cc3m-validation-0000.tar"):
-        write_tar(project / "tars" / name, sample(name, 1))
+        write_tar(project / "tars" / name, sample(name.removesuffix(".tar"), 1))
     assert ran(project, "-m", *USE, "data=cc3m-wds", "source.place=tars") == (0, "")
     assert ran(project, "-m", *STAGE) == (0, "")
     card = files.read_json(project / "data" / "mine" / "shards" / "card.json")
@@ -105,6 +107,11 @@ def test_tars_that_came_later_stop_the_stage_with_the_remedy(project: Path) -> N
     assert (code, said.count("\n")) == (2, 1)
     assert "has other tars than the study" in said
     assert "`rankclip use`" in said
+
+
+def test_a_source_that_is_indexed_is_so_by_its_name_too(project: Path) -> None:
+    assert [each.is_indexed for each in (source(project / "tars"), SOURCE)] == [True, False]
+    assert [each.name in INDEXED for each in (source(project / "tars"), SOURCE)] == [True, False]
 
 
 def test_a_study_that_is_crawled_has_nothing_to_index(project: Path) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gzip
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rankclip import files
+from rankclip.data import bars
 from rankclip.data.ingestion import ingest
 from rankclip.data.ingestion.form import Columns
 from rankclip.data.ingestion.spec import IngestSpec, Subset
@@ -78,7 +81,10 @@ def test_a_digest_that_is_stated_of_the_keys_is_checked(tmp_path: Path) -> None:
     ingested(tmp_path, Subset(pairs=15))
     right = files.read_json(tmp_path / "ingest.json")["subset"]["sha256"]
     ingested(tmp_path, Subset(pairs=15, sha256=right))
-    with pytest.raises(InputError, match=rf"15 of 30 rows .* sha256 \w{{64}}, not {right} as stated"):
+    with pytest.raises(
+        InputError,
+        match=rf"15 of 30 rows .* sha256 \w{{64}}, not {right} as stated; .* drop source.subset.sha256",
+    ):
         ingested(tmp_path, Subset(pairs=15, sha256=right), b"".join(LINES[:30]))
 
 
@@ -109,9 +115,43 @@ def test_rows_are_named_by_the_keys_of_the_list(tmp_path: Path) -> None:
     assert (row["row"], row["key"], row["source_key"], row["caption"]) == (0, "000000001", "b8", "two")
 
 
+def test_in_a_list_with_keys_of_nine_digits_a_name_is_not_taken_for_the_number_of_a_row(
+    tmp_path: Path,
+) -> None:
+    rows = [("000000002", "one"), ("000000001", "two"), ("", "three"), ("000000009", "four")]
+    lines = "".join(f"{key}\thttp://a.example/{said}\t{said}\n" for key, said in rows)
+    content = f"uid\turl\tcaption\n{lines}broken\n".encode()
+    subset = names(tmp_path, "000000001\n000000002\n000000004\n")
+    ingest.run(SPEC, Written(content, Columns("tsv", "url", "caption", "uid"), subset=subset), tmp_path)
+    urls, refused = tables(tmp_path)
+    assert ([row["caption"] for row in urls], refused) == (["one", "two", "three"], [])
+    assert files.read_json(tmp_path / "ingest.json")["subset"] == {"named": 3, "not_in_list": 1}
+
+
+def test_a_file_of_names_is_read_without_counting_the_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "count", lambda *_: pytest.fail("counted"))
+    assert ingested(tmp_path, names(tmp_path, "000000004\n")) == {"000000004": "ok"}
+
+
+def test_every_pass_over_the_list_has_a_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    titles: list[str] = []
+
+    def bar(title: str, *of: Any) -> AbstractContextManager[bars.Advance]:
+        titles.append(title)
+        return bars.bar(title, *of)
+
+    monkeypatch.setattr(ingest, "bar", bar)
+    ingested(tmp_path, Subset(pairs=3))
+    assert titles == ["count", "ingest"]
+
+
 @pytest.mark.parametrize("text", ["", "\n\n", "http://elsewhere.example/\n"])
 def test_a_file_that_names_no_row_is_an_error(tmp_path: Path, text: str) -> None:
-    with pytest.raises(InputError, match=r"keys.txt: none of its \d keys or URLs is in the list; give URLs"):
+    with pytest.raises(
+        InputError, match=r"keys.txt: none of its \d keys or URLs is in the list; give a line each: URLs"
+    ):
         ingested(tmp_path, names(tmp_path, text))
 
 

@@ -156,6 +156,7 @@ def _shards(data: Path, rows: list[dict[str, Any]], per_shard: int, summary: dic
         "name": "toy",
         "source": "cc3m",
         "licence": "for tests alone",
+        "subset": None,
         **summary,
         "expected": None,
         "verdict": "unknown: no figures of others",

@@ -29,6 +29,13 @@ def test_only_the_reasons_asked_for_count_as_lost(tmp_path: Path) -> None:
     assert (worst.name, worst.lost) == ("gone.invalid", 2)
 
 
+@pytest.mark.parametrize("by", ["host", "shard", "stage"])
+@pytest.mark.parametrize("reasons", [(), ("tls",)])
+def test_where_no_row_is_lost_there_is_no_group(tmp_path: Path, by: groups.By, reasons) -> None:
+    data = lay_out(tmp_path, [Row(), Row()])
+    assert groups.grouped(data, by, reasons, 9) == groups.Grouped((), 0)
+
+
 def test_rows_without_a_url_or_a_tar_are_a_group_too(tmp_path: Path) -> None:
     data = lay_out(tmp_path)
     assert {each.name for each in groups.grouped(data, "host", (), 9).worst} >= {"no URL"}

@@ -17,12 +17,13 @@ from pyarrow import parquet
 
 from rankclip import files
 from rankclip.data.captions.spec import CaptionSpec
-from rankclip.data.captions.table_files import digest_of
+from rankclip.data.ingestion.spec import Subset
 from rankclip.data.sharding import card, packing, pool
 from rankclip.data.sharding.packing import ShardDescription
 from rankclip.data.sharding.parts import regrouped
 from rankclip.data.sharding.publish import publish
 from rankclip.data.sources.expected import Expected
+from rankclip.data.tables.table_files import digest_of
 from rankclip.errors import DataError, InputError
 from tests.unit.data.sharding.curated import SOURCE
 
@@ -86,11 +87,12 @@ def test_the_card_says_what_the_set_is_and_how_much_of_its_source_it_has(tmp_pat
         "name": "study",
         "source": "cc3m",
         "licence": "for tests alone",
+        "subset": None,
         "input": 6,
         "ok": 5,
         "survival": 0.833333,
         "expected": {"rows": 6, "survival": [0.8, 0.9], "pairs": 5, "origin": "a test"},
-        "verdict": "normal: 5 of 6 rows (83.3%) is within the 80% to 90% that others got (a test)",
+        "verdict": "normal: 5 of 6 rows (83.3%) is within the 80.0% to 90.0% that others got (a test)",
         "reasons": {"dns": 1},
         "flags": {"aspect": 0},
         "samples": 5,
@@ -268,6 +270,12 @@ def test_tables_are_cut_anew_without_losing_a_row(lengths: list[int], rows: int)
     assert [len(table) for table in cut[:-1]] == [rows] * (len(cut) - 1)
     assert all(0 < len(table) <= rows for table in cut)
     assert all(table["n"].num_chunks == 1 for table in cut)
+
+
+def test_the_card_says_which_part_of_a_list_it_is_and_not_where_the_file_lay() -> None:
+    for subset in (Subset(pairs=3, seed=1, sha256="2" * 64), Subset(path=Path("/secret"), sha256="3" * 64)):
+        told = card.about("study", SOURCE.model_copy(update={"subset": subset}), LEDGER)["subset"]
+        assert told == {"pairs": subset.pairs, "seed": subset.seed, "sha256": subset.sha256}
 
 
 def test_a_source_without_figures_of_others_has_none_on_the_card() -> None:

@@ -12,9 +12,9 @@ import pytest
 
 from rankclip import files, storage
 from rankclip.data.captions.spec import CaptionSpec
-from rankclip.data.captions.table_files import digest_of
 from rankclip.data.sharding import packing, shards
 from rankclip.data.sharding.spec import ShardSpec
+from rankclip.data.tables.table_files import digest_of
 from rankclip.errors import DataError, InputError
 from tests.unit.data.crawled import Row, encoded, picture
 from tests.unit.data.sharding.curated import curated, sharded
@@ -25,6 +25,10 @@ SPEC = ShardSpec(samples_per_shard=2)
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "record.json"}
+
+
+def left_in(work: Path) -> list[str]:
+    return [path.relative_to(work).as_posix() for path in work.rglob("*") if not path.is_dir()]
 
 
 def stamps(folder: Path) -> dict[str, tuple[int, int]]:
@@ -66,6 +70,27 @@ def test_new_captions_touch_no_tar_and_read_no_image(tmp_path: Path, monkeypatch
     after = contents(folder)
     same = {name for name in plain if after[name] == plain[name]}
     assert plain.keys() - same == {"index.parquet", "card.json", "manifest.json"}
+
+
+def test_the_record_names_no_path(tmp_path: Path) -> None:
+    def record(name: str) -> dict[str, object]:
+        data = curated(tmp_path / name, ROWS)
+        captions = captions_at(data / "t.csv", "a red field")
+        return files.read_json(sharded(data, tmp_path / "work", SPEC, captions) / "record.json")
+
+    here, elsewhere = record("here"), record("elsewhere")
+    assert here["config_digest"] == elsewhere["config_digest"]
+    assert str(tmp_path) not in str(here)
+
+
+def test_the_folder_of_work_stays_locked_to_the_end(tmp_path: Path) -> None:
+    made = tmp_path / "work" / "shards"
+    made.mkdir(parents=True)
+    (made / ".lock").touch()
+    lock = (made / ".lock").stat().st_ino
+    sharded(curated(tmp_path / "data", ROWS), tmp_path / "work", SPEC)
+    assert (made / ".lock").stat().st_ino == lock
+    assert left_in(tmp_path / "work") == ["shards/.lock"]
 
 
 def test_a_wrong_table_of_captions_is_told_before_any_shard_is_made(tmp_path: Path) -> None:
@@ -143,7 +168,7 @@ def test_tars_go_to_the_store_and_are_left_there_by_new_captions(
     monkeypatch.setenv("RANKCLIP_STORE", str(tmp_path / "store"))
     moved = sharded(data, tmp_path / "work", SPEC)
     place = Path(storage.of_tars(moved).place)
-    assert place == tmp_path / "store" / "here" / "shards"
+    assert place.parent == tmp_path / "store" / "here" / "shards"
     tars = {name: blob for name, blob in plain.items() if name.endswith(".tar")}
     assert contents(place) == tars
     assert contents(moved).keys() == plain.keys() - tars.keys() | {"place.json"}
@@ -154,6 +179,18 @@ def test_tars_go_to_the_store_and_are_left_there_by_new_captions(
     assert stamps(place) == before
     monkeypatch.delenv("RANKCLIP_STORE")
     assert contents(sharded(data, tmp_path / "work", SPEC)) == plain
+
+
+def test_studies_of_one_name_leave_each_others_tars_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANKCLIP_STORE", str(tmp_path / "store"))
+    mine = sharded(curated(tmp_path / "a" / "same", ROWS), tmp_path / "a" / "work", SPEC)
+    before = stamps(Path(storage.of_tars(mine).place))
+    other = sharded(curated(tmp_path / "b" / "same", ROWS[1:]), tmp_path / "b" / "work", SPEC)
+    assert stamps(Path(storage.of_tars(mine).place)) == before
+    for folder in (mine, other):
+        _agree(folder)
 
 
 def test_crawl_and_shards_may_be_in_a_bucket(
@@ -171,11 +208,11 @@ def test_crawl_and_shards_may_be_in_a_bucket(
     monkeypatch.setenv("RANKCLIP_PROCESSES", "2")
     folder = sharded(data, tmp_path / "work", SPEC)
     place = storage.of_tars(folder)
-    assert place.place == f"{bucket}/b/here/shards"
+    assert place.place.startswith(f"{bucket}/b/here/shards/")
     tars = {name: blob for name, blob in plain.items() if name.endswith(".tar")}
     assert {name: place.read(name, 0, size) for name, size in place.sizes(".tar").items()} == tars
     assert not list(folder.glob("*.tar"))
-    assert not list((tmp_path / "work").iterdir())
+    assert left_in(tmp_path / "work") == ["shards/.lock"]
     names = made_anew(monkeypatch)
     sharded(data, tmp_path / "work", SPEC, captions_at(tmp_path / "t.csv", "a field"))
     assert names == []
@@ -265,7 +302,7 @@ def test_a_stop_anywhere_in_a_second_run_changes_nothing_in_the_end(
             break
         again = sharded(place / "fresh", place / "work", spec, captions)
         assert contents(again) == fresh
-        assert not list((place / "work").iterdir())
+        assert left_in(place / "work") == ["shards/.lock"]
         shutil.rmtree(place)
     else:
         pytest.fail("never came to its end")
@@ -276,4 +313,4 @@ def _agree(folder: Path) -> None:
     manifest = files.read_json(folder / "manifest.json")
     assert manifest["index_sha256"] == files.sha256(folder / "index.parquet")
     for name, tar in manifest["shards"].items():
-        assert files.sha256(folder / name) == tar["sha256"]
+        assert files.sha256(Path(storage.of_tars(folder).place, name)) == tar["sha256"]

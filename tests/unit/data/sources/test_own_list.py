@@ -124,6 +124,30 @@ def test_a_table_with_named_columns_is_ingested_with_the_keys_it_has() -> None:
     ]
 
 
+def test_a_folder_of_parts_is_one_table(tmp_path: Path) -> None:
+    parts = {"b.csv": "uid,text,link\nk3,y,http://a.example/3.jpg\n", "README.md": "hello"}
+    parts["a.csv"] = 'uid,text,link\nk1,"one, two",http://a.example/1.jpg\nk2,x,nowhere\n'
+    (tmp_path / "parts.v1").mkdir()
+    for name, text in parts.items():
+        (tmp_path / "parts.v1" / name).write_text(text)
+    table = ("data=table", "source.path=parts.v1", "source.url=link", "source.caption=text", "source.key=uid")
+    before = use(*table).sha256
+    stage.main(OUT)
+    assert [(row["key"], row["source_key"]) for row in rows()] == [("000000000", "k1"), ("000000002", "k3")]
+    said = files.read_json(OUT / "source" / "source.json")
+    assert said["bytes"] == sum(len(parts[name]) for name in ("a.csv", "b.csv"))
+    (tmp_path / "parts.v1" / "b.csv").write_text(parts["b.csv"] + "broken\nk4,z,http://a.example/4.jpg\n")
+    with pytest.raises(InputError, match=rf"source.path parts.v1 has sha256 \w{{64}}, .* {before}"):
+        stage.main(OUT)
+    use(*table)
+    stage.main(OUT)
+    assert [row["key"] for row in rows()] == ["000000000", "000000002", "000000004"]
+    assert files.read_table(OUT / "refused.parquet")["row"].to_pylist() == [1, 3]
+    use(*table, "source.format=tsv")
+    with pytest.raises(InputError, match=r"source.path: parts.v1 holds csv, not tsv as `format` says"):
+        stage.main(OUT)
+
+
 def test_a_list_that_is_gone_is_named(tmp_path: Path) -> None:
     spec = Cc3mSpec(name="cc3m", path=tmp_path / "gone.tsv", sha256="0" * 64)
     with pytest.raises(InputError, match=r"source.path .*gone.tsv is not a file"):
@@ -139,6 +163,11 @@ def test_a_list_that_is_gone_is_named(tmp_path: Path) -> None:
         ("data=table source.path=x.csv source.key=url", ["name one column twice: url, caption, url"]),
         ("data=list source.path=x.csv source.subset={seed: 1}", ["either pairs", "or path"]),
         ("data=list source.path=x.csv source.subset={path: y}", ["source.subset.path y is not a file"]),
+        ("data=cc3m source.path=5", ["source.path = 5", "give a file"]),
+        ("data=cc3m source.path=http://a.example/x.tsv", ["is an address", "fetch it first"]),
+        ("data=table source.path=https://a.example/x.csv", ["is an address", "fetch it first"]),
+        ("data=list source.path=x.csv source.subset={path: 7}", ["source.subset.path = 7", "give a file"]),
+        ("data=webdataset", ["source.place is missing", "source.place=PLACE"]),
         ("data=cc3m source.path=x.csv source.expected.survival=[0.9, 0.2]", ["survival [0.9, 0.2]"]),
         ("data=cc3m source.path=x.csv source.expected.pairs=4000000", ["pairs 4000000 is more than"]),
     ],

@@ -73,6 +73,16 @@ def test_the_keys_of_the_half_million_are_those_that_the_rule_gives() -> None:
     assert drawn.record() == {"pairs": 500_000, "of": LISTS["cc3m"], "sha256": subset.sha256}
 
 
+@pytest.mark.parametrize("data", ["cc3m", "list", "cc3m-wds", "webdataset"])
+def test_the_recipe_of_the_half_million_goes_with_other_data(tmp_path: Path, data: str) -> None:
+    (tmp_path / "cc3m-train-0000.tar").touch()
+    of = f"source.place={tmp_path}" if "w" in data else f"source.path={ROOT / 'README.md'}"
+    chosen = composition.compose("cc3m-500k-rn50", [f"data={data}", of], ROOT / "conf")
+    assert chosen.train.steps == study("cc3m-500k-rn50").train.steps
+    assert getattr(chosen.source, "subset", None) is None
+    assert chosen.source.expected is None or chosen.source.expected.rows != 500_000
+
+
 def test_the_rule_of_a_subset_takes_a_few_lines_to_follow() -> None:
     lots = sorted((hashlib.blake2b(f"7/{row}".encode(), digest_size=8).digest(), row) for row in range(999))
     keys = "".join(f"{row:09d}\n" for row in sorted(row for _, row in lots[:100]))

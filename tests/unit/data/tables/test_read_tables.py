@@ -136,14 +136,27 @@ def test_rows_of_csv_that_are_broken_are_told_with_their_numbers(
     assert all(rows[row] == (f"u{row}", "c") for row in rows if row not in broken)
 
 
-def test_a_quote_that_is_not_closed_costs_the_rows_up_to_the_longest_text(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("row", "opens", "closes"),
+    [
+        (1000, b'u,"not closed\n', b"u,c\n"),
+        (1000, b'u,"not closed\n', b'u,"closed, and ""so"" on"\n'),
+        (1000, b'u,"closed" too early\n', b"u,c\n"),
+        (2999, b'u,"not closed\n', b""),
+        (2990, b'u,"not closed\n', b'u,"not either\n'),
+    ],
+)
+def test_a_quote_that_is_not_closed_costs_its_row_alone(
+    tmp_path: Path, row: int, opens: bytes, closes: bytes
+) -> None:
     lines = [b"u%d,c%s\n" % (n, b"c" * 100) for n in range(3000)]
-    lines[1000] = b'u,"not closed\n'
+    lines[row : row + 2] = [opens, closes]
     rows = found(tmp_path / "list.csv", b"url,caption\n" + b"".join(lines), "csv")
-    assert [rows[row] for row in range(1000)] == [(f"u{row}", "c" * 101) for row in range(1000)]
-    assert rows[1000] == "malformed_row"
-    assert 1500 < len(rows) < 2000
-    assert rows[len(rows) - 1] == ("u2999", "c" * 101)
+    broken = [each for each, values in rows.items() if values == "malformed_row"]
+    assert broken == [row] + ([row + 1] if b"either" in closes else [])
+    others = [each for each in range(len(rows)) if each not in (row, row + 1)]
+    assert [rows[each] for each in others] == [(f"u{each}", "c" * 101) for each in others]
+    assert len(rows) == 3000
 
 
 def test_rows_of_tsv_that_are_broken_are_told_with_their_numbers(tmp_path: Path) -> None:

@@ -23,23 +23,30 @@ def format_of(path: Path) -> Format | None:
     return None
 
 
-def tables_at(path: Path) -> list[tuple[Path, Format]]:
+def tables_at(path: Path, key: str, format: Format | None = None) -> list[tuple[Path, Format]]:
     """The table at `path`, or all tables below it by name, since large ones are published in parts.
 
+    Args:
+        path: a file or a folder.
+        key: where the study names it, for messages.
+        format: how it is written; None: as the suffixes say.
+
     Raises:
-        InputError: there is nothing there, no table, or tables of several formats.
+        InputError: there is nothing there, no table, or tables of several formats or of another.
     """
     if not path.exists():
-        raise InputError(f"captions: {path} is missing; put the table there, or change `path`")
+        raise InputError(f"{key}: {path} is missing; put the table there, or change `path`")
+    if format is not None and path.is_file():
+        return [(path, format)]
     below = [path] if path.is_file() else sorted(each for each in path.rglob("*") if _is_visible(each, path))
     found = [(each, kind) for each in below if (kind := format_of(each)) is not None]
     kinds = sorted({kind for _, kind in found})
     if not kinds:
-        raise InputError(
-            f"captions: {path} is no table; give one of {', '.join(FORMATS)} (texts also as .gz)"
-        )
+        raise InputError(f"{key}: {path} is no table; give one of {', '.join(FORMATS)} (texts also as .gz)")
     if len(kinds) > 1:
-        raise InputError(f"captions: {path} holds tables of several formats ({', '.join(kinds)}); give one")
+        raise InputError(f"{key}: {path} holds tables of several formats ({', '.join(kinds)}); give one")
+    if format not in (None, *kinds):
+        raise InputError(f"{key}: {path} holds {kinds[0]}, not {format} as `format` says; drop `format`")
     return found
 
 
@@ -47,7 +54,7 @@ def _is_visible(file: Path, below: Path) -> bool:
     return file.is_file() and not any(part.startswith(".") for part in file.relative_to(below).parts)
 
 
-def digest_of(path: Path) -> str:
+def digest_of(path: Path, key: str = "captions") -> str:
     """The sha256 of a table; of several parts that of their names and digests.
 
     A process reads a table once for this, unless its size or time of change is another.
@@ -56,11 +63,11 @@ def digest_of(path: Path) -> str:
         InputError: there is no table, or it cannot be read.
     """
     try:
-        found = [(each, each.stat()) for each, _ in tables_at(path)]
+        found = [(each, each.stat()) for each, _ in tables_at(path, key)]
         return _digest(path, tuple((each, stat.st_size, stat.st_mtime_ns) for each, stat in found))
     except OSError as error:
         raise InputError(
-            f"captions: {path} cannot be read ({files.one_line(error)}); give one that can"
+            f"{key}: {path} cannot be read ({files.one_line(error)}); give one that can"
         ) from None
 
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from rankclip import files
 from rankclip.data.captions.spec import CaptionSpec
-from rankclip.data.captions.table_files import digest_of, format_of, tables_at
+from rankclip.data.tables.table_files import digest_of, format_of, tables_at
 from rankclip.errors import InputError
 
 
@@ -47,7 +47,7 @@ def test_the_digest_of_a_folder_is_that_of_its_tables_wherever_it_lies(tmp_path:
     assert one == digest_of(tmp_path / "two")
     (tmp_path / "two" / "0.csv").rename(tmp_path / "two" / "2.csv")
     assert digest_of(tmp_path / "two") != one
-    assert [path.name for path, _ in tables_at(tmp_path / "one")] == ["0.csv", "1.csv"]
+    assert [path.name for path, _ in tables_at(tmp_path / "one", "captions")] == ["0.csv", "1.csv"]
 
 
 def test_what_is_no_table_is_named_with_what_would_be(tmp_path: Path) -> None:
