@@ -41,7 +41,7 @@ class Plan:
     rounds: int
 
 
-WHOLE = Plan(12_423_374, 10_000, 20_000, 5, 100_000, (10, 100, 1000), 2000, 3)
+WHOLE = Plan(12_423_374, 10_000, 100_000, 20, 100_000, (10, 100, 1000), 2000, 3)
 QUICK = Plan(20_000, 300, 500, 1, 2000, (2, 4), 128, 1)
 
 
@@ -71,7 +71,7 @@ def download(plan: Plan) -> dict[str, Any]:
 def hostility(plan: Plan) -> dict[str, Any]:
     """A crawl full of trouble against one without."""
     spec = DownloadSpec(stop_rows=0, resize="keep_ratio")
-    return hostile.compared(spec, plan.hostile_rows, plan.hostile_each, plan.rounds)
+    return hostile.compared(spec, plan.hostile_rows, plan.hostile_each, min(plan.rounds, 2))
 
 
 def growth(folder: Path, plan: Plan) -> list[dict[str, float]]:

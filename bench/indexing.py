@@ -10,7 +10,6 @@ import argparse
 import hashlib
 import json
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -80,8 +79,9 @@ def once(folder: Path) -> dict[str, float]:
 
 
 def peak_mb() -> float:
-    """Of memory of this process until now."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    """Of memory of this process until now; getrusage would tell that of the process it was forked from."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024 / 1e6
 
 
 def joined(folder: Path, rows: int) -> dict[str, float]:
