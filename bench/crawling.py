@@ -84,6 +84,7 @@ def bare(study: Path) -> list[str]:
         "image_size": 256,
         "resize_mode": "keep_ratio",
         "resize_only_if_bigger": True,
+        "extract_exif": False,  # on by default; the stage does without
         "enable_wandb": False,
     }
     return [

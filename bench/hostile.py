@@ -99,11 +99,13 @@ def compared(spec: DownloadSpec, rows: int, each: int, rounds: int) -> dict[str,
     trouble = each * len(world.KINDS)
     lists = {"clean": world.rows(rows, 0), "hostile": world.rows(rows - trouble, each)}
     times: dict[str, list[float]] = {name: [] for name in lists}
+    wrongs = 0
     with serving() as (network, authorities):
         for _ in range(rounds):
             for name, listed in lists.items():
                 took, wrong = crawl(listed, spec, network, authorities)
                 times[name].append(round(took, 2))
+                wrongs += wrong
                 print(f"{name:8} {rows:,} rows  {took:7.1f} s  {wrong} with another reason", flush=True)
         forbidden = len(network.trespasses())
     return {
@@ -113,6 +115,7 @@ def compared(spec: DownloadSpec, rows: int, each: int, rounds: int) -> dict[str,
         "limits": {name: getattr(spec, name) for name in ("timeout_s", "wall_time_s", "threads", "per_host")},
         "seconds": times,
         "ratio": round(statistics.median(times["hostile"]) / statistics.median(times["clean"]), 3),
+        "rows_with_another_reason": wrongs,
         "forbidden_connections": forbidden,
     }
 

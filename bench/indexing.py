@@ -100,7 +100,7 @@ def joined(folder: Path, rows: int) -> dict[str, float]:
 
 def _part(spec: WebdatasetSpec, number: int, folder: Path) -> Tar:
     """A tar as if it had been read; one sample in a hundred is bad."""
-    work = parts.TarWork(spec, storage.store(spec.place), f"{number:05d}.tar", 1, "", folder)
+    work = parts.TarWork(spec, storage.store(spec.place), f"{number:05d}.tar", 1, 0, "", folder, here=True)
     numbers = range(number * PER_TAR, (number + 1) * PER_TAR)
     keys = [f"{each:09d}" for each in numbers]
     reasons = ["missing" if each % 100 == 0 else "ok" for each in numbers]
@@ -119,7 +119,7 @@ def _part(spec: WebdatasetSpec, number: int, folder: Path) -> Tar:
         }
         files.write_table(work.part, pa.table(columns, schema=parts.schema(spec)))
     ok = reasons.count("ok")
-    return work, parts.Contents(key="", bytes=1, changed=None, sha256="0" * 64, samples=PER_TAR, ok=ok)
+    return work, parts.Contents(key="", bytes=1, changed=0, sha256="0" * 64, samples=PER_TAR, ok=ok)
 
 
 def measure(folder: Path, samples: int, count: int, rounds: int, rows: int) -> dict[str, Any]:
