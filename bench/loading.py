@@ -95,7 +95,7 @@ def write(folder: Path, samples: int) -> None:
 
 
 def raw(folder: Path, workers: int) -> dict[str, float]:
-    """Samples/s of images and captions as stored: webdataset's in the order of the tars, ours in another too."""
+    """Samples/s of images and captions as stored: webdataset's in order of the tars, ours in another too."""
     import webdataset
 
     paths = sorted(str(path) for path in folder.glob("*.tar"))
