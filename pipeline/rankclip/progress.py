@@ -79,7 +79,10 @@ def said(report: Mapping[str, Any]) -> str:
     numbers = (
         f"{name} {value:.4g}"
         for name, value in report.items()
-        if name not in NOT_SHOWN and "/" not in name and isinstance(value, int | float)
+        if name not in NOT_SHOWN
+        and "/" not in name
+        and isinstance(value, int | float)
+        and (value or name != "quarantined")
     )
     return "  ".join(numbers)
 

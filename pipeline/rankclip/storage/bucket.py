@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from rankclip import files
 from rankclip.errors import DataError, RunError, disk_full
 from rankclip.storage import clients
-from rankclip.storage.store import Store, visible
+from rankclip.storage.store import Stat, Store, visible
 
 if TYPE_CHECKING:
     from pyarrow import fs
@@ -34,8 +35,8 @@ class Bucket(Store):
         size: int = info.size
         return size
 
-    def sizes(self, suffix: str) -> dict[str, int]:
-        """See `Store.sizes`."""
+    def stats(self, suffix: str) -> dict[str, Stat]:
+        """See `Store.stats`."""
         from pyarrow import fs
 
         root = self.place.removeprefix("s3://")
@@ -44,7 +45,8 @@ class Bucket(Store):
             listed = clients.s3().get_file_info(everything)
         if not listed:
             self._require_bucket()
-        named = {info.path.removeprefix(f"{root}/"): info.size for info in listed if info.is_file}
+        objects = (info for info in listed if info.is_file)
+        named = {info.path.removeprefix(f"{root}/"): Stat(info.size, info.mtime_ns) for info in objects}
         return {name: named[name] for name in sorted(named) if name.endswith(suffix) and visible(name)}
 
     def put(self, source: Path, name: str) -> None:
@@ -53,7 +55,7 @@ class Bucket(Store):
         The copy is one call into Arrow, which no signal interrupts: a stream that is closed early stores what
         it has got, and so does Arrow when the local file cannot be read to its end.
         """
-        expected = source.stat().st_size
+        expected = _readable_bytes(source)  # else what cannot be opened would take the object there with it
         try:
             self._copy(clients.disk(), str(source), clients.s3(), self._key(name), name)
         except DataError:
@@ -135,6 +137,16 @@ class Bucket(Store):
             f"{what} cannot be used ({text.partition('; Details')[0]}); check AWS_ENDPOINT_URL, AWS_REGION, "
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, then run the command again"
         )
+
+
+def _readable_bytes(path: Path) -> int:
+    try:
+        with path.open("rb") as file:
+            return os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read ({error.strerror}); correct that, then run the command again"
+        ) from None
 
 
 class _Object(io.RawIOBase):

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from rankclip import files
 from rankclip.errors import DataError, disk_full
-from rankclip.storage.store import Store, visible
+from rankclip.storage.store import Stat, Store, visible
 
 
 class Folder(Store):
@@ -28,15 +28,16 @@ class Folder(Store):
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
-    def sizes(self, suffix: str) -> dict[str, int]:
-        """See `Store.sizes`. Links are followed, each folder once."""
-        found: dict[str, int] = {}
+    def stats(self, suffix: str) -> dict[str, Stat]:
+        """See `Store.stats`. Links are followed, each folder once."""
+        found: dict[str, Stat] = {}
         with _told(Path(self.place)):
             for path in _below(Path(self.place)):
                 name = path.relative_to(self.place).as_posix()
                 if name.endswith(suffix) and visible(name):
                     with _told(path):
-                        found[name] = path.stat().st_size
+                        entry = path.stat()
+                    found[name] = Stat(entry.st_size, entry.st_mtime_ns)
         return dict(sorted(found.items()))
 
     def put(self, source: Path, name: str) -> None:

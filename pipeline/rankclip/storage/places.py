@@ -79,15 +79,16 @@ def at_hand(store: Store, name: str, scratch: Path) -> Iterator[Path]:
         yield path
         return
     scratch.mkdir(parents=True, exist_ok=True)
-    _sweep(scratch)
+    sweep(scratch, "fetched")
     with tempfile.TemporaryDirectory(prefix=f"fetched-{os.getpid()}-", dir=scratch) as folder:
         target = Path(folder, name.rpartition("/")[2])
         store.fetch(name, target)
         yield target
 
 
-def _sweep(scratch: Path) -> None:
-    """Deletes copies whose process was killed."""
-    for left in scratch.glob("fetched-*-*"):
-        if not psutil.pid_exists(int(left.name.split("-")[1])):
+def sweep(scratch: Path, prefix: str) -> None:
+    """Deletes folders PREFIX-NUMBER-ANYTHING of `scratch` when the process of that number is gone."""
+    for left in scratch.glob(f"{prefix}-*-*"):
+        number = left.name.removeprefix(f"{prefix}-").partition("-")[0]
+        if number.isdecimal() and not psutil.pid_exists(int(number)):
             shutil.rmtree(left, ignore_errors=True)

@@ -5,9 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from rankclip.errors import InputError
+
+
+class Stat(NamedTuple):
+    """What is known of a file without reading it."""
+
+    bytes: int
+    changed: int
+    """When it was last written, in nanoseconds since 1970; a bucket knows whole seconds."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +49,23 @@ class Store(ABC):
         """Bytes of a file; None where there is none."""
 
     @abstractmethod
-    def sizes(self, suffix: str) -> dict[str, int]:
-        """Bytes of every file below the place whose name ends in `suffix`, by name, sorted.
+    def stats(self, suffix: str) -> dict[str, Stat]:
+        """Every file below the place whose name ends in `suffix`, by name, sorted.
 
         Names that begin with a dot are left out, and so are files in folders whose name does.
         """
 
+    def sizes(self, suffix: str) -> dict[str, int]:
+        """The bytes that `stats` tells."""
+        return {name: found.bytes for name, found in self.stats(suffix).items()}
+
     @abstractmethod
     def put(self, source: Path, name: str) -> None:
-        """Stores a local file under a name, replacing what is there; whole, or not at all."""
+        """Stores a local file under a name, replacing what is there; whole, or not at all.
+
+        Of a file that fails or grows while it is read nothing is stored, but in a bucket what was there
+        under that name is lost. A file that cannot be opened replaces nothing.
+        """
 
     @abstractmethod
     def fetch(self, name: str, target: Path) -> None:

@@ -148,6 +148,15 @@ def test_a_file_that_is_not_read_to_its_end_is_not_stored(
     assert store.sizes("") == {}
 
 
+@pytest.mark.parametrize("name", ["missing", ""])
+def test_a_file_that_cannot_be_opened_leaves_the_earlier_one(bucket: str, folder: Path, name: str) -> None:
+    store = storage.store(bucket)
+    store.put(folder / "source", "a.tar")
+    with pytest.raises(DataError, match=r"cannot be read \((No such file|Is a directory)"):
+        store.put(folder / name, "a.tar")
+    assert store.read("a.tar", 0, 99) == b"some bytes"
+
+
 PUT = """
 import sys
 from pathlib import Path

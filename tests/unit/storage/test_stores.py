@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import time
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,18 @@ def test_files_are_listed_by_suffix_in_order_at_every_depth(store: Store, tmp_pa
     assert list(listed.items()) == [("a.tar", 5), ("a/b/d.tar", 9), ("a/c.tar", 7), ("b.tar", 5)]
     assert list(store.sizes(".json")) == ["a/note.json"]
     assert list(store.sizes("")) == sorted([*listed, "a/note.json"])
+
+
+def test_when_a_file_was_written_is_told(store: Store, tmp_path: Path) -> None:
+    put(store, "a.tar", b"old", tmp_path)
+    first = store.stats("")["a.tar"]
+    assert first.bytes == 3
+    assert abs(first.changed / 1e9 - time.time()) < 600
+    deadline = time.monotonic() + 30
+    while store.stats("")["a.tar"].changed == first.changed and time.monotonic() < deadline:
+        time.sleep(0.2)
+        put(store, "a.tar", b"new", tmp_path)
+    assert store.stats("")["a.tar"].changed > first.changed
 
 
 def test_neighbours_of_a_place_are_not_its_files(place: str, tmp_path: Path) -> None:

@@ -41,6 +41,9 @@ _METADATA = tuple(
             "169.254.0.0/16",  # link-local: Amazon, Azure, Google, Oracle, DigitalOcean and others
             "fe80::/10",
             "fd00:ec2::/32",  # Amazon
+            "fd20:ce::254/128",  # Google
+            "fd00:c1::a9fe:a9fe/128",  # Oracle
+            "fd00:42::42/128",  # Scaleway
             "100.100.100.200/32",  # Alibaba
             "168.63.129.16/32",  # Azure
             "192.0.0.0/24",  # Oracle

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import faulthandler
 import functools
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -18,14 +20,18 @@ from rankclip.data.crawl.spec import DownloadSpec
 from rankclip.data.crawl.statuses import News
 from rankclip.data.crawl.stop_rule import Window
 from rankclip.data.crawl.workers import Event
+from rankclip.data.reasons import Reason
 from rankclip.errors import RunError
 from rankclip.storage import Store
+from rankclip.storage.places import sweep
 
 _CPUS = 0.5
 """Of a task, so that another one uses a core while the last slow URLs of a shard are waited for."""
 
 _MOST_LOST = 20
 """Shards whose tasks die again and again before the cluster is taken for unusable."""
+
+_SCRATCH = "rankclip-crawl"
 
 Tasks = Iterator[tuple[str, bytes]]
 
@@ -34,6 +40,7 @@ def run(
     spec: DownloadSpec,
     hosts: Mapping[str, tuple[str, int]],
     store: Store,
+    stops: frozenset[Reason],
     tasks: Tasks,
     log: Path,
     silence_s: float,
@@ -43,6 +50,7 @@ def run(
 
     Args:
         spec: and hosts, store: as of `ShardJob`.
+        stops: as of `Window`.
         log: folder for tracebacks.
         silence_s: a task whose job tells nothing for so long is taken for hung.
         here: does on this machine, in the end, the tasks whose process died each time.
@@ -55,7 +63,8 @@ def run(
         slots = processes.asked()
         job = (spec, tuple(hosts.items()), slots or launch.room(_CPUS), store)
         items = (
-            {"key": name, "payload": payload, "job": job, "silence_s": silence_s} for name, payload in tasks
+            {"key": name, "payload": payload, "job": job, "stops": stops, "silence_s": silence_s}
+            for name, payload in tasks
         )
         for outcome in launch.stream_tasks(fetch_shard, items, slots=slots, cpus=_CPUS, logs=log):
             name = outcome.item["key"]
@@ -78,7 +87,7 @@ def run(
 def fetch_shard(item: dict[str, Any]) -> tuple[News, Fetched]:
     """What became of the rows of a work shard; called in a worker of Ray, which does many shards."""
     job, scratch = _job(*item["job"])
-    line = _Line(item["job"][0], item["silence_s"])
+    line = _Line(item["job"][0], item["stops"], item["silence_s"])
     try:
         return line.news, job(item["key"], item["payload"], line, failures=0)
     except BaseException:
@@ -94,16 +103,18 @@ def _job(
     spec: DownloadSpec, hosts: tuple[tuple[str, tuple[str, int]], ...], processes: int, store: Store
 ) -> tuple[ShardJob, Path]:
     """The job of this process, and where it keeps its unfinished shards."""
-    scratch = Path(tempfile.mkdtemp(prefix="rankclip-crawl-"))
+    sweep(Path(tempfile.gettempdir()), _SCRATCH)
+    scratch = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}-{os.getpid()}-"))
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     return ShardJob(spec, dict(hosts), processes, store, scratch), scratch
 
 
 class _Line:
     """Collects news; ends the process when none come, and the task when nearly all are bad."""
 
-    def __init__(self, spec: DownloadSpec, silence_s: float) -> None:
+    def __init__(self, spec: DownloadSpec, stops: frozenset[Reason], silence_s: float) -> None:
         self.news = News()
-        self._window = Window(spec.stop_rows, spec.stop_share)
+        self._window = Window(spec.stop_rows, spec.stop_share, stops)
         self._silence_s = silence_s
         self._heard()
 

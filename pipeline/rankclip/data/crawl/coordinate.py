@@ -18,7 +18,7 @@ from rankclip.data.crawl import cluster, preflight, work_shards, workers
 from rankclip.data.crawl.finished import Finished
 from rankclip.data.crawl.shard_job import ShardJob
 from rankclip.data.crawl.spec import DownloadSpec
-from rankclip.data.crawl.stop_rule import PASSING, Stop, Window
+from rankclip.data.crawl.stop_rule import DOUBTFUL, Stop, Window
 from rankclip.data.crawl.work_folder import Crawl, Source, by_reason
 from rankclip.data.reasons import Reason
 from rankclip.errors import RunError
@@ -32,6 +32,8 @@ class Extent(NamedTuple):
     rows: int
     kept: Counter[Reason]
     """Those of the rows that are finished."""
+    stops: frozenset[Reason] = frozenset(Reason)
+    """The reasons for which nearly all rows may not fail."""
 
 
 def fetch(
@@ -47,12 +49,12 @@ def fetch(
         RunError: nothing can be fetched from here, workers kept failing, the disk is full, nearly everything
             fails for one reason, or the store is not seen from here.
     """
-    board = _Board(crawl.finished, Window(spec.stop_rows, spec.stop_share), extent.kept.copy())
+    board = _Board(crawl.finished, Window(spec.stop_rows, spec.stop_share, extent.stops), extent.kept.copy())
     tasks = ((name, work_shards.to_bytes(table)) for name, table in tables)
     with source.serve() as hosts:
-        preflight.run(spec, crawl.urls, crawl.folder, hosts)
         shown = extent.kept.total()
-        events = _events(crawl, spec, hosts, tasks, extent.shards)
+        preflight.run(spec, crawl.urls, extent.rows - shown, crawl.folder, crawl.finished.store, hosts)
+        events = _events(crawl, spec, hosts, tasks, extent)
         with closing(events), bars.bar(extent.title, extent.rows, "rows", done=shown) as advance:
             for event in events:
                 stop = board.take(event)
@@ -71,17 +73,17 @@ def _events(
     spec: DownloadSpec,
     hosts: Mapping[str, tuple[str, int]],
     tasks: Iterator[tuple[str, bytes]],
-    shards: int,
+    extent: Extent,
 ) -> Generator[workers.Event]:
     # more requests in flight than a shard has rows would make an interruption cost more than a shard
     size = work_shards.rows_per_shard(crawl.spec, crawl.urls)
     spec = spec.model_copy(update={"threads": min(spec.threads, size)})
     store, log, silence_s = crawl.finished.store, crawl.folder / "log", 60 + 4 * spec.wall_time_s
-    here = min(processes.count(), shards)
+    here = min(processes.count(), extent.shards)
     job = partial(ShardJob, spec, dict(hosts), here, store, crawl.scratch)
     pool = partial(workers.run, job, processes=here, log=log, silence_s=silence_s)
     if launch.on_cluster():
-        return cluster.run(spec, hosts, store, tasks, log, silence_s, pool)
+        return cluster.run(spec, hosts, store, extent.stops, tasks, log, silence_s, pool)
     return pool(tasks)
 
 
@@ -115,12 +117,12 @@ class _Board:
 
     def forget(self, stop: Stop, share: float) -> None:
         """Shards finished while nothing could succeed are to be fetched again; of others, failed rows are."""
-        if stop.reason not in PASSING:
+        if stop.reason not in DOUBTFUL:
             return
         for shard in stop.tasks:
             if shard in self.finished:
                 counts = by_reason(self.finished.table(shard))
-                if sum(counts[reason] for reason in PASSING) > share * counts.total():
+                if sum(counts[reason] for reason in DOUBTFUL) > share * counts.total():
                     self.finished.drop(shard)
 
 

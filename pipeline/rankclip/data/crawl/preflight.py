@@ -12,14 +12,14 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import typer
 
-from rankclip import storage
 from rankclip.data import processes
-from rankclip.data.crawl import targets
+from rankclip.data.crawl import targets, work_shards
 from rankclip.data.crawl.addresses import Addresses
 from rankclip.data.crawl.fetch_error import FetchError
 from rankclip.data.crawl.spec import DownloadSpec
 from rankclip.data.reasons import Reason
 from rankclip.errors import RunError
+from rankclip.storage import Store
 
 PROBED = 32
 """Hosts whose names are looked up."""
@@ -41,11 +41,15 @@ _ASPECT = 1.5
 _ON = "or set download.preflight=warn to go on regardless"
 
 
-def run(spec: DownloadSpec, urls: Path, folder: Path, hosts: Collection[str]) -> None:
-    """Say what may be wrong, on standard error, before a crawl of the table `urls` begins.
+def run(
+    spec: DownloadSpec, urls: Path, rows: int, folder: Path, store: Store, hosts: Collection[str]
+) -> None:
+    """Say what may be wrong, on standard error, before rows of the table `urls` are fetched.
 
     Args:
-        folder: where work in progress lies; tars already there count towards what is needed.
+        rows: how many.
+        folder: where work in progress lies.
+        store: where the tars go; those already there tell how large others will be.
         hosts: those that the study serves itself, of which nothing has to be asked.
 
     Raises:
@@ -57,7 +61,7 @@ def run(spec: DownloadSpec, urls: Path, folder: Path, hosts: Collection[str]) ->
         _look_at_proxies()
         _look_at_manners(spec)
         _look_at_resolver(spec, names)
-    _look_at_disk(spec, pq.read_metadata(urls).num_rows, folder)
+    _look_at_disk(spec, urls, rows, folder, store)
 
 
 def sample(urls: Path, hosts: Collection[str]) -> list[str]:
@@ -125,21 +129,23 @@ def _look_at_resolver(spec: DownloadSpec, names: list[str]) -> None:
         )
 
 
-def _look_at_disk(spec: DownloadSpec, rows: int, folder: Path) -> None:
-    place = storage.for_tars(folder).local("tar")
+def _look_at_disk(spec: DownloadSpec, urls: Path, rows: int, folder: Path, store: Store) -> None:
+    shard = work_shards.rows_per_shard(spec, urls)
+    # what was fetched again makes tars of fewer rows
+    tars = [size for name, size in store.sizes(".tar").items() if "-r" not in name]
+    size = sum(tars) / len(tars) / shard if tars else ALIVE * image_bytes(spec)
+    place = store.local("tar")
     if place is None:  # a bucket; here lies only what is in the making
-        rows, place = min(rows, 2 * processes.count() * spec.rows_per_shard), folder / "tar"
-    size = image_bytes(spec)
-    there = sum(tar.stat().st_size for tar in folder.rglob("*.tar")) if folder.exists() else 0
-    needed = max(0.0, ALIVE * rows * size - there)
+        rows, place = min(rows, 2 * processes.count() * shard), folder / "tar"
+    needed = rows * size
     disk = next(path for path in place.absolute().parents if path.exists())
     free = shutil.disk_usage(disk).free
     if needed > free:
         _stop(
             spec,
-            f"the crawl needs about {needed / 1e9:.1f} GB more ({rows:,} rows, {ALIVE:.0%} of them alive, "
-            f"{size / 1e3:.0f} kB each), but {free / 1e9:.1f} GB are free at {disk}; free some, let "
-            "RANKCLIP_STORE name a larger place, choose a smaller download.resize",
+            f"the crawl needs about {needed / 1e9:.1f} GB more ({rows:,} rows of "
+            f"{size / 1e3:.0f} kB, dead ones included), but {free / 1e9:.1f} GB are free at {disk}; free "
+            "some, let RANKCLIP_STORE name a larger place, choose a smaller download.resize",
         )
 
 

@@ -20,6 +20,7 @@ from rankclip.data.crawl import coordinate, work_folder, work_shards
 from rankclip.data.crawl.coordinate import Extent
 from rankclip.data.crawl.finished import round_number
 from rankclip.data.crawl.spec import DownloadSpec
+from rankclip.data.crawl.stop_rule import PASSING
 from rankclip.data.crawl.work_folder import Crawl, Source
 from rankclip.data.reasons import Reason
 from rankclip.errors import InputError, RunError
@@ -70,11 +71,11 @@ def run(
         plan = _plan(crawl, notes, asked)
         left = {shard: name for shard, name in plan.rounds.items() if name not in crawl.finished}
         if left:
-            # most of these rows have failed before: that nearly all of them fail again says nothing
-            undeterred = spec.model_copy(update={"stop_rows": 0})
+            # that nearly all of these rows fail as before says nothing; an outage would replace what is known
+            stops = PASSING - set(asked)
             tables = _tables(crawl, left, asked)
-            extent = Extent("retry", len(left), plan.rows - _done(crawl, plan), Counter())
-            coordinate.fetch(crawl, undeterred, source, tables, extent)
+            extent = Extent("retry", len(left), plan.rows - _done(crawl, plan), Counter(), stops)
+            coordinate.fetch(crawl, spec, source, tables, extent)
         notes.unlink(missing_ok=True)
         work_folder.export(crawl, out)
         return Retried(plan.rows, plan.before, crawl.counts())

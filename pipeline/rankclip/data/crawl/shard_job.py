@@ -20,7 +20,7 @@ from rankclip.data.crawl.gate import Gate, Load
 from rankclip.data.crawl.journal import Journal, Result
 from rankclip.data.crawl.spec import DownloadSpec
 from rankclip.data.crawl.statuses import Herald, why
-from rankclip.data.crawl.stop_rule import PASSING
+from rankclip.data.crawl.stop_rule import DOUBTFUL
 from rankclip.data.crawl.worker import Line
 from rankclip.data.reasons import Reason
 from rankclip.errors import RankclipError
@@ -54,7 +54,7 @@ class ShardJob:
     def __call__(self, name: str, payload: bytes, line: Line, failures: int) -> Fetched:
         """Fetch the rows of the Arrow file `payload`; `line` is told `News`.
 
-        What an earlier call has fetched is kept, but for passing failures of an earlier run. A shard that
+        What an earlier call has fetched is kept, but for doubtful failures of an earlier run. A shard that
         ended its process again and again is searched for the row that does it.
 
         Raises:
@@ -65,7 +65,7 @@ class ShardJob:
         folder = self._scratch / name
         with Journal(folder / "journal") as journal:
             desk = _Desk(journal, rows, self._gate, Herald(line.report))
-            left = desk.left(PASSING if failures == 0 else frozenset())
+            left = desk.left(DOUBTFUL if failures == 0 else frozenset())
             with self._load.of(len(left), line.room) as desk.fetched:
                 if failures >= workers.ATTEMPTS:
                     left = self._find_the_culprit(folder, desk, journal, left)
@@ -113,7 +113,7 @@ class _Desk:
         """
         known = {row: result for row, result in self._journal.results.items() if result.reason not in again}
         for row in self._urls.keys() & known.keys():
-            self.herald.note(known[row], self._urls[row])
+            self.herald.recall(known[row])
         return sorted(self._urls.keys() - known.keys(), key=_mixed)
 
     def work(self, left: list[int]) -> bytes:

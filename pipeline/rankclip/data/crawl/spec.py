@@ -77,10 +77,11 @@ class DownloadSpec(Spec):
     start it, or only say so."""
 
     stop_rows: NonNegativeInt = 500
-    """Rows after which a crawl that fails for one reason is stopped; 0 never stops it."""
+    """A crawl is stopped when nearly all of the last so many rows fail for one reason, and not before so many
+    are fetched; 0 never stops it. 403, 404 and 410 stop it only when three hosts or more answer so."""
 
     stop_share: Annotated[float, Field(gt=0, le=1)] = 0.95
-    """Share of the first `stop_rows` rows that must fail for one reason for the crawl to stop."""
+    """Share of the last `stop_rows` rows that must fail for one reason for the crawl to stop."""
 
     @model_validator(mode="after")
     def _wall_time_holds_one_attempt(self) -> Self:

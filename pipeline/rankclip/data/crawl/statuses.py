@@ -36,6 +36,8 @@ class Noted(NamedTuple):
     reason: Reason
     detail: str = ""
     host: str = ""
+    known: bool = False
+    """Whether an earlier run found it: that counts as progress, and says nothing of how this one goes."""
 
 
 News = Counter[Noted]
@@ -51,7 +53,14 @@ class Herald:
 
     def note(self, result: Result, url: str) -> None:
         """Take in what became of the row of `url`."""
-        self._news[noted(result, url)] += 1
+        self._take(noted(result, url))
+
+    def recall(self, result: Result) -> None:
+        """Take in what an earlier run found of a row."""
+        self._take(Noted(result.reason, known=True))
+
+    def _take(self, noted: Noted) -> None:
+        self._news[noted] += 1
         if time.monotonic() - self._told >= _REPORT_S:
             self.tell()
 

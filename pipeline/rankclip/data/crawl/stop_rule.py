@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from rankclip.data.crawl.statuses import News
@@ -11,6 +11,18 @@ from rankclip.data.reasons import Reason
 
 PASSING = frozenset({Reason.DNS, Reason.CONNECT, Reason.TIMEOUT})
 """Failures that say more of this machine and its network than of the URL."""
+
+DOUBTFUL = PASSING | {
+    *(Reason.TLS, Reason.INTERRUPTED, Reason.NOT_AN_IMAGE, Reason.BLOCKED_ADDRESS),
+    Reason.TOO_MANY_REDIRECTS,
+}
+"""Those, and others for which a wrong clock, a proxy or a captive portal may be to blame as well."""
+
+_OF_URLS = frozenset({Reason.HTTP_403, Reason.HTTP_404, Reason.HTTP_410})
+"""Failures for which one dead host is to blame as often as a refused crawler."""
+
+_HOSTS = 3
+"""Hosts that must have failed so before it is taken for more than theirs."""
 
 _SAMPLES = 3
 _DETAIL_CHARS = 80
@@ -50,17 +62,23 @@ class Stop:
 
 
 class Window:
-    """The last `rows` rows of which news came."""
+    """The last `rows` rows that this run has fetched."""
 
-    def __init__(self, rows: int, share: float) -> None:
+    def __init__(self, rows: int, share: float, stops: Collection[Reason] = frozenset(Reason)) -> None:
+        """
+        Args:
+            stops: the reasons for which a crawl may be stopped.
+        """
         self._rows = rows
         self._share = share
+        self._stops = stops
         self._held: deque[tuple[str, News]] = deque()
         self._reasons: Counter[Reason] = Counter()
         self._seen = 0
 
     def add(self, task: str, news: News) -> Stop | None:
         """Take in news of a work shard; the verdict where there is a reason to stop."""
+        news = News({noted: n for noted, n in news.items() if not noted.known})
         if not self._rows or not news:
             return None
         self._held.append((task, news))
@@ -72,7 +90,12 @@ class Window:
         reason, n = self._reasons.most_common(1)[0]
         if total < self._rows or reason is Reason.OK or n <= self._share * total:
             return None
+        if reason not in self._stops or (reason in _OF_URLS and len(self._hosts(reason)) < _HOSTS):
+            return None
         return Stop(reason, self._message(reason, n, total), frozenset(task for task, _ in self._held))
+
+    def _hosts(self, reason: Reason) -> set[str]:
+        return {noted.host for _, news in self._held for noted in news if noted.reason is reason}
 
     def _message(self, reason: Reason, n: int, total: int) -> str:
         failed = [(noted, k) for _, news in self._held for noted, k in news.items() if noted.reason is reason]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import typer
 
 from rankclip import files, lifecycle, storage
 from rankclip.data.crawl import work_shards
@@ -97,6 +99,14 @@ class Crawl:
                 shutil.rmtree(notes)
         for tar in lost:
             finished.drop(tar.removesuffix(".tar"))
+        if lost:
+            again = sum("-r" in tar for tar in lost)
+            typer.echo(
+                f"warning: {len(lost)} of {len(made)} tars of this crawl are gone from {before.place}: the "
+                f"stage download fetches {len(lost) - again} work shards anew; of {again} retried shards the "
+                "rows are as before the retry, and `rankclip data retry` fetches them again",
+                err=True,
+            )
 
 
 @contextmanager
@@ -111,13 +121,22 @@ def opened(spec: DownloadSpec, source: Source, urls: Path, work: Path, out: Path
     folder = work.absolute() / f"download-{digest({'download': spec.outcome(), 'rows': size, **inputs})}"
     with lifecycle.lock(folder):
         beside = storage.store(folder / "done")
-        store = storage.for_tars(out, folder.name)
+        store = storage.for_tars(out, f"{folder.name}-{_mark(folder)}")
         if store.place == str(out.absolute()):
             store = beside
         finished = Finished(folder / "done", store)
         crawl = Crawl(spec, urls, folder, finished, inputs, work_shards.shard_names(spec, urls))
         crawl.settle()
         yield crawl
+
+
+def _mark(folder: Path) -> str:
+    """What tells this crawl from an equal one of another project that uses the same store."""
+    note = folder / "mark.json"
+    if not note.exists():
+        files.write_json(note, secrets.token_hex(8))
+    found: str = files.read_json(note, "delete it; tars in a store are copied to a new place then")
+    return found
 
 
 def export(crawl: Crawl, out: Path) -> None:

@@ -6,7 +6,8 @@ import copy
 import hashlib
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -91,9 +92,11 @@ def judge_tar(work: TarWork) -> Judged:
     keys, digests = work.images["key"].to_pylist(), work.images["sha256"].to_pylist()
     name, judged = f"{work.shard}.tar", work.judged
     verdicts = {key: Verdict(Reason.MISSING, f"not in {name}") for key in keys}
-    # another machine may have no such folder
-    scratch = work.part.parent / "fetched" if work.here else Path(tempfile.gettempdir(), "rankclip")
-    with storage.at_hand(work.store, name, scratch) as path, CrawlTar(path) as tar:
+    with (
+        _scratch(work) as scratch,
+        storage.at_hand(work.store, name, scratch) as path,
+        CrawlTar(path) as tar,
+    ):
         for key, blob in tar.images(dict(zip(keys, digests, strict=True))):
             verdicts[key] = judge(blob, work.max_pixels)
     part = parts.as_table(work.images["row"].to_pylist(), digests, [verdicts[key] for key in keys])
@@ -101,6 +104,16 @@ def judge_tar(work: TarWork) -> Judged:
         parts.write(work.part, part, judged)
     reasons = Counter(part["reason"].to_pylist())
     return Judged(reasons, work.part, judged, None if work.here else part)
+
+
+@contextmanager
+def _scratch(work: TarWork) -> Iterator[Path]:
+    """Where a tar that was fetched may lie; on another machine, which has no such folder, one of its own."""
+    if work.here:
+        yield work.part.parent / "fetched"
+        return
+    with tempfile.TemporaryDirectory(prefix="rankclip-") as folder:
+        yield Path(folder)
 
 
 class _Tars(Sequence[TarWork]):

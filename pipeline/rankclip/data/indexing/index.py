@@ -16,11 +16,11 @@ from pathlib import Path
 
 import PIL
 
-from rankclip import files, lifecycle, storage
+from rankclip import files, launch, lifecycle, storage
 from rankclip.data import bars, processes
 from rankclip.data.captions.spec import CaptionSpec
 from rankclip.data.curation import ledger
-from rankclip.data.indexing.parts import TarWork, finished, index_tar
+from rankclip.data.indexing.parts import TarWork, finished, index_tar, write
 from rankclip.data.indexing.samples import Samples, Tar
 from rankclip.data.reasons import Reason
 from rankclip.data.sharding import card
@@ -55,15 +55,16 @@ def run(source: WebdatasetSpec, captions: Mapping[str, CaptionSpec], data: Path,
         RunError: another process is at the same work, or the place does not answer.
     """
     store = storage.store(source.place)
-    sizes = tars_of(store, source.tars)
+    stats = tars_of(store, source.tars)
+    sizes = {name: stat.bytes for name, stat in stats.items()}
     if digest(sizes) != source.digest:
         raise InputError(
             f"source.place {store.place} has other tars than the study ({len(sizes)}, of "
             f"{sum(sizes.values())} bytes); run `rankclip use` again, to study them as they are now"
         )
-    folder, made = data / "shards", work / "index"
+    folder, made = data / "shards", (work / "index").absolute()
     with lifecycle.lock(made):
-        tars = _read(source, store, sizes, made)
+        tars = _read(source, store, stats, made)
         (folder / "manifest.json").unlink(missing_ok=True)  # before the ledger that it fits changes
         samples = Samples(tars)
         summary = ledger.write(data, samples.ledger(), samples.count, (), REMEDY)
@@ -84,23 +85,29 @@ def run(source: WebdatasetSpec, captions: Mapping[str, CaptionSpec], data: Path,
         _delete_others(made, tars)
 
 
-def _read(source: WebdatasetSpec, store: storage.Store, sizes: Mapping[str, int], folder: Path) -> list[Tar]:
+def _read(
+    source: WebdatasetSpec, store: storage.Store, stats: Mapping[str, storage.Stat], folder: Path
+) -> list[Tar]:
     """Every tar with what is in it, in order of names; those are read that no earlier run has read."""
     said = source.dump()
     about = {name: said[name] for name in ("captions", "images", "key", "url")}
     key = digest({**about, "place": store.place, "pillow": PIL.__version__, "code": files.code_digest(CODE)})
-    tars = [TarWork(source, store, name, size, key, folder) for name, size in sizes.items()]
+    here = not launch.on_cluster()
+    tars = [TarWork(source, store, name, *stat, key, folder, here) for name, stat in stats.items()]
     missing = [tar for tar in tars if finished(tar) is None]
-    total, left = sum(sizes.values()), sum(tar.bytes for tar in missing)
+    total, left = (sum(tar.bytes for tar in some) for some in (tars, missing))
     reasons: Counter[str] = Counter()
     with bars.bar("read tars", total >> 20, "MiB", done=(total - left) >> 20) as advance:
         read = processes.mapped(index_tar, missing, images=left // BYTES_OF_WORK)
         for tar, found in zip(missing, read, strict=True):
-            reasons += found
+            if found.part is not None:
+                write(tar, found.part, found.sha256)
+            reasons += found.reasons
             good = f"{reasons[Reason.OK] / max(reasons.total(), 1):.1%} good"
             advance(tar.bytes >> 20, f"{reasons.total():,} samples, {good}")
+    now = store.stats("")
     contents = [(tar, finished(tar)) for tar in tars]
-    changed = [tar.name for tar, found in contents if found is None]
+    changed = [tar.name for tar, found in contents if found is None or now.get(tar.name) != stats[tar.name]]
     if changed:
         raise DataError(f"{store.named(changed[0])} changed while others were read; run `rankclip use` again")
     return [(tar, found) for tar, found in contents if found is not None]

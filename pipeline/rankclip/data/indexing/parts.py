@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import pyarrow as pa
 from pyarrow import parquet
@@ -34,8 +34,8 @@ class Contents(TypedDict):
     key: str
     """Digest of all that the part follows from but the bytes of the tar."""
     bytes: int
-    changed: int | None
-    """When the file was last written, in nanoseconds; None where the tar is not on this machine."""
+    changed: int
+    """When the tar was last written: see `storage.Stat`."""
     sha256: str
     samples: int
     """In the tar, good or not."""
@@ -52,10 +52,13 @@ class TarWork:
     name: str
     """The tar's, at its place."""
     bytes: int
-    """Its size when the place was listed."""
+    changed: int
+    """This and its size as they were when the place was listed."""
     key: str
     folder: Path
     """Where the part is kept."""
+    here: bool
+    """Whether whoever works can write there; else the part comes back to be written."""
 
     @property
     def part(self) -> Path:
@@ -67,11 +70,15 @@ class TarWork:
         """The file of `Contents`, written after the part."""
         return self.part.with_suffix(".json")
 
-    @property
-    def changed(self) -> int | None:
-        """See `Contents`."""
-        path = self.store.local(self.name)
-        return path.stat().st_mtime_ns if path and path.exists() else None
+
+class Indexed(NamedTuple):
+    """What became of a tar's samples."""
+
+    reasons: Counter[str]
+    sha256: str
+    """Of the tar."""
+    part: list[pa.Table] | None
+    """What is still to be written, if anything."""
 
 
 def schema(spec: WebdatasetSpec) -> pa.Schema:
@@ -91,16 +98,13 @@ def finished(work: TarWork) -> Contents | None:
     return found if same else None
 
 
-def index_tar(work: TarWork) -> Counter[str]:
-    """Make the part of a tar, and then its note; its samples by reason.
+def index_tar(work: TarWork) -> Indexed:
+    """Make the part of a tar.
 
     Raises:
         DataError: the tar cannot be read, is not whole, or changed meanwhile.
         RunError: its place does not answer.
     """
-    work.note.unlink(missing_ok=True)
-    reasons: Counter[str] = Counter()
-    changed = work.changed
     with work.store.open(work.name) as file:
         stream = tars.Stream(file)
         try:
@@ -116,19 +120,31 @@ def index_tar(work: TarWork) -> Counter[str]:
                 f"{work.store.named(work.name)} cannot be read ({files.one_line(error)}); look after its "
                 "disk, then run the command again"
             ) from None
-    if (stream.at, work.changed) != (work.bytes, changed):
+    if stream.at != work.bytes:
         raise DataError(
             f"{work.store.named(work.name)} changed while it was read ({stream.at} bytes, {work.bytes} "
             "before); run `rankclip use` again when it is whole"
         )
+    if work.here:
+        return Indexed(write(work, _tables(work, rows), stream.sha256), stream.sha256, None)
+    part = list(_tables(work, rows))
+    return Indexed(
+        Counter(reason for table in part for reason in table["reason"].to_pylist()), stream.sha256, part
+    )
+
+
+def write(work: TarWork, part: Iterable[pa.Table], sha256: str) -> Counter[str]:
+    """Write the part of a tar with this digest, and then its note; its samples by reason."""
+    work.note.unlink(missing_ok=True)
+    reasons: Counter[str] = Counter()
     with (
         files.replace(work.part) as temporary,
         parquet.ParquetWriter(temporary, schema(work.spec), compression="zstd") as writer,
     ):
-        for table in _tables(work, rows):
+        for table in part:
             writer.write_table(table)
             reasons.update(table["reason"].to_pylist())
-    of_tar = {"key": work.key, "bytes": stream.at, "changed": changed, "sha256": stream.sha256}
+    of_tar = {"key": work.key, "bytes": work.bytes, "changed": work.changed, "sha256": sha256}
     files.write_json(work.note, {**of_tar, "samples": reasons.total(), "ok": reasons[Reason.OK]})
     return reasons
 

@@ -1,4 +1,8 @@
-"""The samples of one tar: members that share their name up to its first dot, read once, in their order."""
+"""The samples of one tar: members that share their name up to its first dot, read once, in their order.
+
+Members of a sample may lie anywhere in the tar, so the captions and JSON of all its samples are in memory
+until its end; of images one at a time is.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +76,7 @@ class Reader:
         self._ranks = {extension.encode(): rank for rank, extension in enumerate(spec.images)}
 
     def rows(self, source: tar_members.Source) -> Iterator[Row]:
-        """Every sample in the order of its first member, good or not.
+        """Every sample in the order of its first member, good or not, once the tar is read to its end.
 
         Raises:
             tar_members.DamagedError: the tar is not whole.

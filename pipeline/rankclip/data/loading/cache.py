@@ -119,21 +119,29 @@ class Cache:
             with _locked(self.folder / LOCK):
                 own.mkdir(exist_ok=True)  # it may have been evicted meanwhile
                 descriptor = os.open(own / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-                if _try(descriptor, fcntl.LOCK_EX):
-                    room = self._make_room(own, sum(wanted.values()) + BOOKS) - BOOKS
-                    names = _fitting(wanted, room)
-                    _keep(own, names)
-                    files.write_text(own / ROOM, str(room))
-                else:
-                    names = _fitting(wanted, int((own / ROOM).read_text()))
-                fcntl.flock(descriptor, fcntl.LOCK_SH)
-                os.utime(own / LOCK)
+                try:
+                    names = self._names(own, wanted, alone=_try(descriptor, fcntl.LOCK_EX))
+                    fcntl.flock(descriptor, fcntl.LOCK_SH)
+                    os.utime(own / LOCK)
+                except BaseException:
+                    os.close(descriptor)
+                    raise
         except OSError as error:
             raise RunError(
                 f"the cache {self.folder} cannot be used ({files.one_line(error)}); set {FOLDER} to a folder "
                 f"that can be written, or {BOUND}=0"
             ) from None
         return Claim(own, names, descriptor)
+
+    def _names(self, own: Path, wanted: Mapping[str, int], *, alone: bool) -> dict[str, int]:
+        """The files that a claim may hold; who is `alone` decides the room."""
+        if not alone:
+            return _fitting(wanted, int((own / ROOM).read_text()))
+        room = self._make_room(own, sum(wanted.values()) + BOOKS) - BOOKS
+        names = _fitting(wanted, room)
+        _keep(own, names)
+        files.write_text(own / ROOM, str(room))
+        return names
 
     def _make_room(self, own: Path, wanted: int) -> int:
         """Evicts until `wanted` bytes are free or nothing is left to evict; the bytes that the claim gets."""
@@ -153,7 +161,7 @@ class Cache:
             folder, lock = room.parent, room.with_name(LOCK)
             with lock.open("a") as file:
                 in_use = not _try(file.fileno(), fcntl.LOCK_EX)
-                there = sum(path.stat().st_size for path in folder.iterdir())
+                there = sum(_bytes(path) for path in folder.iterdir())
                 held = max(there, int(room.read_text()) + BOOKS) if in_use else there
                 yield _Held(folder, lock.stat().st_mtime_ns, held, in_use)
 
@@ -180,6 +188,13 @@ def _fitting(wanted: Mapping[str, int], room: int) -> dict[str, int]:
             break
         names[name], room = size, room - size
     return names
+
+
+def _bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # of a run that renamed it meanwhile: within the room of that run
+        return 0
 
 
 def _keep(folder: Path, names: Mapping[str, int]) -> None:

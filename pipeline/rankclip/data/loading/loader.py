@@ -28,8 +28,9 @@ WORKERS = "RANKCLIP_LOADER_WORKERS"
 MOST_WORKERS = 8
 """Processes that are started where nobody says how many."""
 
-KEPT_BYTES = int(os.environ.get("RANKCLIP_CACHE_BYTES", 2 << 30))
-"""Memory for rows of a run that decodes for itself; what does not fit is decoded again each epoch."""
+MEMORY, KEPT_BYTES = "RANKCLIP_CACHE_BYTES", 2 << 30
+"""Environment variable, and what is meant without it: memory for rows of a run that decodes for itself,
+shared by its workers on this machine; what does not fit is decoded again each epoch."""
 
 
 class Loaded(NamedTuple):
@@ -69,7 +70,7 @@ class Loader:
         pinned: whether batches lie in memory that CUDA copies from while the host goes on.
 
     Raises:
-        InputError: RANKCLIP_LOADER_WORKERS is no number.
+        InputError: RANKCLIP_LOADER_WORKERS or RANKCLIP_CACHE_BYTES is no number.
     """
 
     def __init__(
@@ -79,8 +80,9 @@ class Loader:
         self.rows, self.batch_size, self.seed = rows, batch_size, seed
         self.rank, self.ranks, self.pinned = rank, ranks, pinned
         self.shifts = Shifts(len(rows), seed, reach)
-        self.workers = worker_count(len(rows) * rows.row_bytes <= KEPT_BYTES)
-        self.kept = Kept(rows, 0 if self.workers else KEPT_BYTES)
+        room = kept_bytes()
+        self.workers = worker_count(len(rows) * rows.row_bytes <= room)
+        self.kept = Kept(rows, 0 if self.workers else room)
 
     def batches(self, start_step: int, stop_step: int) -> Iterator[Loaded]:
         """This worker's parts of the batches from `start_step` on and before `stop_step`.
@@ -126,6 +128,18 @@ class Loader:
                     copied.popleft().synchronize()  # the place of that batch is the next to be used again
 
 
+def kept_bytes() -> int:
+    """Memory of this worker of a run for rows that are decoded.
+
+    Raises:
+        InputError: RANKCLIP_CACHE_BYTES is no number.
+    """
+    text = os.environ.get(MEMORY) or str(KEPT_BYTES)
+    if not text.isdecimal():
+        raise InputError(f"{MEMORY} is {text!r}; set it to a number of bytes, 0 for none")
+    return int(text) // _beside()
+
+
 def worker_count(all_fit: bool) -> int:
     """Processes that decode for this worker of a run.
 
@@ -143,8 +157,12 @@ def worker_count(all_fit: bool) -> int:
     if all_fit:
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # workers of the run on this machine
-    return max(0, min(cores // beside - 1, MOST_WORKERS))
+    return max(0, min(cores // _beside() - 1, MOST_WORKERS))
+
+
+def _beside() -> int:
+    """Workers of the run on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def _loaded(batch: Batch, out: Arrays, found: list[Undecodable]) -> Loaded:

@@ -109,17 +109,17 @@ def part(reference: str) -> Part:
     return Part(member, field)
 
 
-def tars_of(store: storage.Store, pattern: str = ANY) -> dict[str, int]:
-    """Bytes of each tar of a place by its name, sorted; large and small letters of the pattern are alike.
+def tars_of(store: storage.Store, pattern: str = ANY) -> dict[str, storage.Stat]:
+    """Each tar of a place by its name, sorted; large and small letters of the pattern are alike.
 
     Raises:
         InputError: there is none.
         DataError, RunError: the place cannot be read.
     """
-    sizes = store.sizes("")
-    chosen = {name: size for name, size in sizes.items() if fnmatchcase(name.lower(), pattern.lower())}
+    there = store.stats("")
+    chosen = {name: stat for name, stat in there.items() if fnmatchcase(name.lower(), pattern.lower())}
     if not chosen:
-        found = f"; it has {len(sizes)} other files, the first is {next(iter(sizes))}" if sizes else ""
+        found = f"; it has {len(there)} other files, the first is {next(iter(there))}" if there else ""
         raise InputError(
             f"source.place {store.place} has no {pattern}{found}; give the folder or the s3://BUCKET/PREFIX "
             "of uncompressed tars"
@@ -134,4 +134,4 @@ def digest_of(place: str, tars: str = ANY) -> str:
         InputError: it is no place, or has no such tars.
         DataError, RunError: it cannot be read.
     """
-    return digest(tars_of(storage.store(place), tars))
+    return digest({name: stat.bytes for name, stat in tars_of(storage.store(place), tars).items()})

@@ -100,11 +100,11 @@ def test_an_unknown_host_is_asked_for_once_and_a_busy_resolver_again(monkeypatch
 
 
 def test_a_resolver_that_hangs_does_not_hold_the_crawl(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(3))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(20))
     start = time.monotonic()
     with pytest.raises(FetchError, match="no answer from the resolver"):
         Addresses({}).endpoints("slow.example", 80, 0.2)
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 10
 
 
 def test_an_answer_is_asked_for_and_checked_again_when_it_is_old(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +126,13 @@ def test_a_host_that_the_study_names_may_be_at_a_private_address(
     assert refusal(lambda: resolver.endpoints("other.example", 8000, 1)) is Reason.BLOCKED_ADDRESS
 
 
-@pytest.mark.parametrize("secret", ["169.254.169.254", "fd00:ec2::254", "::ffff:169.254.169.254"])
+@pytest.mark.parametrize(
+    "secret",
+    [
+        *("169.254.169.254", "::ffff:169.254.169.254", "fd00:ec2::254"),
+        *("fd20:ce::254", "fd00:c1::a9fe:a9fe", "fd00:42::42"),
+    ],
+)
 def test_no_host_may_be_where_clouds_keep_their_secrets(monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
     Wire(monkeypatch, {"mirror.example": ["10.0.0.5", secret]})
     resolver = Addresses({}, ["mirror.example", secret])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
@@ -12,6 +13,7 @@ import psutil
 import pytest
 
 from rankclip import files, launch, storage
+from rankclip.data.crawl import cluster as tasks_of_ray
 from rankclip.data.crawl import download
 from rankclip.data.crawl.spec import DownloadSpec
 from rankclip.errors import RunError
@@ -95,5 +97,17 @@ def test_a_tar_on_a_disk_of_a_node_alone_stops_the_crawl(
 def test_a_task_in_which_everything_fails_stops_the_crawl(tmp_path: Path) -> None:
     urls = write_urls(tmp_path / "urls.parquet", [f"http://web.invalid/{row}" for row in range(N)])
     spec = SPEC.model_copy(update={"stop_rows": 10})
-    with web(lambda path, _: (403, {}, b"")) as site, pytest.raises(RunError, match="failed with `http_403`"):
+    with web(lambda path, _: (400, {}, b"")) as site, pytest.raises(RunError, match="failed with `http_400`"):
         download.run(spec, At(site.port), urls, tmp_path / "work", tmp_path / "data" / "crawl")
+
+
+def test_what_a_killed_process_left_of_its_shards_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tasks_of_ray, "ShardJob", lambda *unused: None)
+    dead, alive = (tmp_path / f"rankclip-crawl-{number}-x" for number in (2**31 - 1, os.getpid()))
+    for folder in (dead, alive):
+        (folder / "00000").mkdir(parents=True)
+    _, scratch = tasks_of_ray._job.__wrapped__(SPEC, (), 1, storage.store(tmp_path))
+    assert set(tmp_path.iterdir()) == {alive, scratch}

@@ -121,6 +121,25 @@ def test_a_store_elsewhere_gets_the_tars_and_a_change_of_mind_moves_them(
     assert asked(tmp_path) == []
 
 
+def test_projects_that_share_a_store_and_a_list_do_not_share_tars(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANKCLIP_STORE", str(tmp_path / "far"))
+    places = []
+    for project in ("one", "two", "two"):
+        fetch(tmp_path / project, ["ok"] * 20)
+        places.append(storage.of_tars(tmp_path / project / "data" / "crawl").place)
+    assert places[0] != places[1] == places[2]
+
+
+def test_tars_that_are_gone_are_spoken_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fetch(tmp_path, ["ok"] * 70)
+    assert "warning" not in capsys.readouterr().err
+    (work(tmp_path) / "done" / "00002.tar").unlink()
+    fetch(tmp_path, ["ok"] * 70)
+    assert "warning: 1 of 4 tars of this crawl are gone from " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("moved", [False, True], ids=["there", "to another place"])
 def test_a_store_that_is_not_mounted_costs_no_finished_shard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: bool
@@ -148,7 +167,7 @@ def test_a_tar_that_is_not_seen_from_here_is_not_taken_for_finished(
     assert not list((work(tmp_path) / "done").glob("*.parquet"))
 
 
-@pytest.mark.parametrize("reason", ["dns", "http_403"])
+@pytest.mark.parametrize("reason", ["dns", "tls", "http_500"])
 def test_a_crawl_that_fails_for_one_reason_is_stopped_and_an_outage_is_not_taken_for_an_answer(
     tmp_path: Path, reason: str
 ) -> None:
@@ -161,7 +180,7 @@ def test_a_crawl_that_fails_for_one_reason_is_stopped_and_an_outage_is_not_taken
     again = asked(tmp_path)
     assert again[-1] == "00012"
     assert not {"00000", "00001", "00002"} & set(again)
-    assert (failed[0] in again) == (reason == "dns")
+    assert (failed[0] in again) == (reason != "http_500")
 
 
 def test_a_crawl_that_fails_for_one_reason_goes_on_when_told_so(tmp_path: Path) -> None:

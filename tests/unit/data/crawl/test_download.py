@@ -26,6 +26,7 @@ from rankclip.data.reasons import Reason
 from rankclip.data.shapes import server
 from rankclip.data.shapes.answers import encode, original
 from rankclip.data.shapes.trouble import KINDS, PLAIN, TroubleSpec, assign
+from rankclip.errors import RunError
 from tests.unit.data.crawl.crawls import At, write_urls
 from tests.unit.data.loopback import JPEG, running, web
 
@@ -176,3 +177,21 @@ def test_after_kill_9_hardly_a_row_is_asked_for_twice_and_nothing_differs(tmp_pa
     # those in flight or not yet noted; at most a work shard for each of the 2 processes
     assert sum(asked.values()) - n <= 2 * work_shards.rows_per_shard(spec, urls) == 40
     assert digests(tmp_path / "b" / "crawl") == digests(tmp_path / "a" / "crawl")
+
+
+def test_after_a_stop_the_same_command_goes_on_and_does_not_stop_for_what_it_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANKCLIP_PROCESSES", "1")
+    spec = SPEC.model_copy(update={"timeout_s": 20.0, "wall_time_s": 20.0, "retries": 0, "stop_rows": 15})
+    trouble = True
+    urls = write_urls(tmp_path / "urls.parquet", [f"http://web.invalid/{row}" for row in range(200)])
+    with web(lambda *_: (500, {}, b"") if trouble else (200, {}, JPEG)) as site:
+        where = (At(site.port), urls, tmp_path / "work", tmp_path / "data" / "crawl")
+        with pytest.raises(RunError, match="failed with `http_500`"):
+            download.run(spec, *where)
+        trouble = False
+        download.run(spec, *where)
+    found = Counter(files.read_table(tmp_path / "data/crawl/status.parquet")["reason"].to_pylist())
+    assert found.total() == 200
+    assert found.keys() == {"ok", "http_500"}

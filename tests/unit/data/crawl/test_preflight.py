@@ -6,15 +6,19 @@ import shutil
 import socket
 import time
 from collections import namedtuple
+from collections.abc import Collection
+from contextlib import nullcontext
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from rankclip import storage
 from rankclip.data.crawl import preflight
 from rankclip.data.crawl.spec import DownloadSpec
 from rankclip.errors import RunError
+from rankclip.storage.bucket import Bucket
 from tests.unit.data.crawl.wire import Wire
 
 SPEC = DownloadSpec(timeout_s=0.5)
@@ -39,8 +43,14 @@ def table(folder: Path, urls: list[str], row_group: int = 100) -> Path:
 def looked(monkeypatch: pytest.MonkeyPatch, folder: Path, found: dict[str, list[str]], n: int = 40) -> Wire:
     wire = Wire(monkeypatch, found)
     urls = table(folder, [f"http://h{number}.example/1.jpg" for number in range(n)])
-    preflight.run(SPEC, urls, folder, ())
+    looked_at(SPEC, urls, folder)
     return wire
+
+
+def looked_at(
+    spec: DownloadSpec, urls: Path, folder: Path, store: str = "", hosts: Collection[str] = (), rows: int = 10
+) -> None:
+    preflight.run(spec, urls, rows, folder, storage.store(store or folder / "done"), hosts)
 
 
 def test_a_crawl_that_can_begin_begins_without_a_word(
@@ -70,8 +80,8 @@ def test_where_nothing_is_asked_of_the_internet_nothing_is_looked_up(
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
     wire = Wire(monkeypatch, {})
     since = time.monotonic()
-    preflight.run(SPEC, table(tmp_path, urls), tmp_path / "none", {"shapes.invalid": ("127.0.0.1", 1)})
-    assert time.monotonic() - since < 1
+    looked_at(SPEC, table(tmp_path, urls), tmp_path / "none", hosts=["shapes.invalid"])
+    assert time.monotonic() - since < 10
     assert not wire.asked
     assert capsys.readouterr().err == ""
 
@@ -83,7 +93,7 @@ def test_a_resolver_that_finds_nothing_stops_the_crawl(
         RunError, match=r"none of 32 hosts .* resolves \(h\d+\.example: Name or service not known\)"
     ):
         looked(monkeypatch, tmp_path, {})
-    preflight.run(WARN, tmp_path / "urls.parquet", tmp_path, ())
+    looked_at(WARN, tmp_path / "urls.parquet", tmp_path)
     assert "warning: none of 32 hosts" in capsys.readouterr().err
 
 
@@ -99,7 +109,7 @@ def test_one_dead_host_is_no_sign_of_a_dead_resolver_but_a_silent_resolver_is(
 
     monkeypatch.setattr(socket, "getaddrinfo", silent)
     with pytest.raises(RunError, match="no answer from the resolver"):
-        preflight.run(SPEC, tmp_path / "urls.parquet", tmp_path, ())
+        looked_at(SPEC, tmp_path / "urls.parquet", tmp_path)
 
 
 def test_many_names_without_an_address_are_worth_a_word(
@@ -135,30 +145,39 @@ Usage = namedtuple("Usage", "total used free")
 def test_a_disk_too_small_for_what_is_still_to_come_stops_the_crawl(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, stops: bool
 ) -> None:
-    monkeypatch.setattr(preflight, "SERVED_BYTES", 200 / preflight.ALIVE)
+    monkeypatch.setattr(preflight, "SERVED_BYTES", 20 / preflight.ALIVE)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, free))
-    urls = table(tmp_path, ["http://10.0.0.1/"] * 10)
-    work = tmp_path / "work" / "done"
-    work.mkdir(parents=True)
-    (work / "00000.tar").write_bytes(bytes(1900))
+    urls = table(tmp_path, ["http://10.0.0.1/"] * 400)
     if stops:
-        with pytest.raises(
-            RunError, match=r"needs about 0.0 GB more \(10 rows, 70% of them alive, 0 kB each\)"
-        ):
-            preflight.run(SPEC, urls, tmp_path / "work", ())
-        preflight.run(WARN, urls, tmp_path / "work", ())
+        with pytest.raises(RunError, match=r"needs about 0.0 GB more \(5 rows of 0 kB, dead ones included\)"):
+            looked_at(SPEC, urls, tmp_path / "work", rows=5)
+        looked_at(WARN, urls, tmp_path / "work", rows=5)
     else:
-        preflight.run(SPEC, urls, tmp_path / "work", ())
+        looked_at(SPEC, urls, tmp_path / "work", rows=5)
+
+
+@pytest.mark.parametrize("free", [99, 101])
+def test_tars_that_are_there_tell_how_large_others_will_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int
+) -> None:
+    """A work shard of this list has 20 rows; tars of rows fetched again have any number."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, free))
+    urls = table(tmp_path, ["http://10.0.0.1/"] * 400)
+    (tmp_path / "far").mkdir()
+    for name, size in (("00000", 300), ("00001", 500), ("00000-r1", 10)):
+        (tmp_path / "far" / f"{name}.tar").write_bytes(bytes(size))
+    stops = pytest.raises(RunError, match=r"0\.0 GB more") if free < 100 else nullcontext()
+    with stops:
+        looked_at(SPEC, urls, tmp_path / "work", str(tmp_path / "far"), rows=5)
 
 
 def test_the_disk_that_is_asked_is_that_of_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr(shutil, "disk_usage", lambda path: asked.append(str(path)) or Usage(0, 0, 10**12))
     (tmp_path / "store").mkdir()
-    monkeypatch.setenv("RANKCLIP_STORE", str(tmp_path / "store"))
-    preflight.run(SPEC, table(tmp_path, []), tmp_path / "work" / "new", ())
-    monkeypatch.setenv("RANKCLIP_STORE", "s3://bucket/prefix")
-    preflight.run(SPEC, table(tmp_path, []), tmp_path / "work" / "new", ())
+    looked_at(SPEC, table(tmp_path, []), tmp_path / "work" / "new", str(tmp_path / "store"))
+    monkeypatch.setattr(Bucket, "sizes", lambda *unused: {})
+    looked_at(SPEC, table(tmp_path, []), tmp_path / "work" / "new", "s3://bucket/prefix")
     assert asked == [str(tmp_path / "store"), str(tmp_path)]
 
 

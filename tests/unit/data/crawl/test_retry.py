@@ -28,19 +28,20 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> None:
 class Crawl:
     """A crawl of `CAPTIONS`, of which the job fails each row as its caption says, or as `now` says."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, stop_rows: int = 500) -> None:
+        self.spec = SPEC.model_copy(update={"stop_rows": stop_rows})
         self.folder = folder
         self.out = folder / "data" / "crawl"
         self.urls = write_urls(folder / "urls.parquet", ["http://a.invalid/"] * len(CAPTIONS), CAPTIONS)
         self.where: dict[str, Any] = {"urls": self.urls, "work": folder / "work", "out": self.out}
-        download.run(SPEC, Nowhere(), **self.where)
+        download.run(self.spec, Nowhere(), **self.where)
         self.asked()
 
     def now(self, **reasons: str) -> None:
         (self.folder / "work" / "now").write_text(" ".join(f"{a}={b}" for a, b in reasons.items()))
 
     def again(self, *reasons: str) -> retry.Retried:
-        return retry.run(SPEC, Nowhere(), **self.where, reasons=reasons)
+        return retry.run(self.spec, Nowhere(), **self.where, reasons=reasons)
 
     def asked(self) -> list[str]:
         notes = self.folder / "work" / "asked"
@@ -129,6 +130,20 @@ def test_after_an_interruption_the_same_call_goes_on_with_those_left(crawl: Craw
     assert crawl.reasons()["ok"] == 45
 
 
+def test_an_outage_during_a_retry_does_not_replace_what_was_known(tmp_path: Path) -> None:
+    crawl = Crawl(tmp_path, stop_rows=8)
+    before = crawl.status()
+    crawl.now(http_404="dns")
+    with pytest.raises(RunError, match="rows failed with `dns`"):
+        crawl.again("http_404")
+    download.run(crawl.spec, Nowhere(), **crawl.where)
+    assert crawl.status() == before
+    crawl.now(http_404="http_404")
+    assert crawl.again("http_404").after[Reason.HTTP_404] == 15
+    crawl.now(dns="dns")
+    assert crawl.again("dns").after[Reason.DNS] == 15
+
+
 def test_nothing_to_fetch_again_changes_nothing(crawl: Crawl) -> None:
     before = crawl.digests()
     found = crawl.again("connect")
@@ -161,12 +176,15 @@ def test_a_crawl_that_is_not_complete_is_to_be_completed_first(crawl: Crawl) -> 
         crawl.again("dns")
 
 
-def test_an_image_that_is_lost_makes_its_row_what_it_was_before(crawl: Crawl) -> None:
+def test_an_image_that_is_lost_makes_its_row_what_it_was_before(
+    crawl: Crawl, capsys: pytest.CaptureFixture[str]
+) -> None:
     crawl.now(dns="ok")
     crawl.again("dns")
     (done,) = (crawl.folder / "work").glob("download-*/done")
     (done / "00001-r1.tar").unlink()
     download.run(SPEC, Nowhere(), **crawl.where)
+    assert "of 1 retried shards the rows are as before" in capsys.readouterr().err
     assert crawl.reasons()["dns"] == 5
     crawl.again("dns")
     assert crawl.reasons()["dns"] == 0

@@ -28,6 +28,7 @@ from rankclip.data.crawl.journal import Journal, Result
 from rankclip.data.crawl.shard_job import ShardJob
 from rankclip.data.crawl.spec import DownloadSpec
 from rankclip.data.crawl.statuses import Noted
+from rankclip.data.crawl.stop_rule import Window
 from rankclip.data.reasons import Reason
 from rankclip.data.shapes.answers import encode
 from rankclip.errors import DataError
@@ -104,18 +105,29 @@ def test_resizing_stores_jpeg_of_the_size_asked_for(site: Web, tmp_path: Path) -
     assert rows[0]["sha256"] == hashlib.sha256(stored).hexdigest()
 
 
-def test_noted_rows_are_not_asked_for_again_but_for_passing_failures(site: Web, tmp_path: Path) -> None:
+def test_noted_rows_are_not_asked_for_again_but_for_doubtful_failures(site: Web, tmp_path: Path) -> None:
     with Journal(tmp_path / "tmp" / "00000" / "journal") as journal:
         journal.add(0, Result(Reason.OK, "", "digest", 5, "{}"), b"image")
         journal.add(1, Result(Reason.HTTP_404, "gone"))
         journal.add(2, Result(Reason.DNS, "no such host"))
+        journal.add(4, Result(Reason.TLS, "certificate has expired"))
         journal.add(99, Result(Reason.HTTP_404, "of a shard that has been cut otherwise"))
     line = Told()
-    status = done(build(tmp_path, site.port), ["/0", "/1", "/2", "/3"], line)
-    assert [row["reason"] for row in status] == ["ok", "http_404", "ok", "ok"]
-    assert sorted(path for path, _ in site.asked) == ["/2", "/3"]
+    status = done(build(tmp_path, site.port), ["/0", "/1", "/2", "/3", "/4"], line)
+    assert [row["reason"] for row in status] == ["ok", "http_404", "ok", "ok", "ok"]
+    assert sorted(path for path, _ in site.asked) == ["/2", "/3", "/4"]
     assert members(tmp_path)["k0.jpg"] == b"image"
-    assert line.news.total() == 4
+    assert line.news.total() == 5
+
+
+def test_a_run_after_a_stop_is_not_stopped_by_what_the_earlier_one_noted(site: Web, tmp_path: Path) -> None:
+    with Journal(tmp_path / "tmp" / "00000" / "journal") as journal:
+        for row in range(40):
+            journal.add(row, Result(Reason.HTTP_500, "HTTP 500"))
+    line = Told()
+    done(build(tmp_path, site.port), [f"/{row}" for row in range(44)], line)
+    assert line.news == {Noted(Reason.HTTP_500, known=True): 40, Noted(Reason.OK): 4}
+    assert Window(40, 0.9).add("00000", line.news) is None
 
 
 def test_after_failures_rows_in_flight_are_tried_alone_and_those_that_killed_twice_are_given_up(

@@ -49,6 +49,25 @@ def test_a_crawl_goes_on_where_something_works_or_causes_differ(told: list[News]
     assert not any(verdicts(100, *told))
 
 
+def test_what_an_earlier_run_found_does_not_count() -> None:
+    known = Counter({Noted(DNS, known=True): 500})
+    assert verdicts(100, known, news(OK, 10), known, news(DNS, 89)) == [False] * 4
+    assert verdicts(100, known, news(DNS, 99), news(DNS, 1)) == [False, False, True]
+
+
+@pytest.mark.parametrize("reason", [Reason.HTTP_403, Reason.HTTP_404, Reason.HTTP_410])
+def test_what_one_host_answers_of_its_urls_is_no_cause_of_ours(reason: Reason) -> None:
+    assert not any(verdicts(100, news(reason, 300, host="a"), news(reason, 300, host="b")))
+    assert verdicts(100, *(news(reason, 40, host=host) for host in "abc")) == [False, False, True]
+    assert verdicts(100, news(Reason.HTTP_500, 300, host="a")) == [True]
+
+
+def test_only_the_reasons_that_are_given_stop_a_crawl() -> None:
+    window = Window(100, 0.95, {Reason.CONNECT})
+    assert window.add("00000", news(DNS, 300)) is None
+    assert window.add("00001", news(Reason.CONNECT, 300)) is not None
+
+
 def test_no_rows_switch_the_rule_off() -> None:
     assert verdicts(0, news(DNS, 1000)) == [False]
 

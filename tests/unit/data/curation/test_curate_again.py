@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from rankclip import files, lifecycle
+from rankclip import files, lifecycle, storage
 from rankclip.data.curation import curate, judging
 from rankclip.data.curation.spec import CurateSpec
 from rankclip.errors import DataError, RunError
@@ -150,6 +150,26 @@ def test_on_a_cluster_the_parts_come_back(
     assert run(tmp_path / "cluster") == here
     assert judged.total() == 18
     assert len(parts(tmp_path / "cluster")) == 3
+
+
+def test_on_a_cluster_what_is_fetched_lies_in_a_folder_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay_out(tmp_path, ROWS)
+    used: list[Path] = []
+    at_hand = storage.at_hand
+
+    def watched(store: storage.Store, name: str, scratch: Path) -> Any:
+        assert scratch.stat().st_mode & 0o777 == 0o700
+        used.append(scratch)
+        return at_hand(store, name, scratch)
+
+    monkeypatch.setattr("rankclip.launch.on_cluster", lambda: True)
+    monkeypatch.setattr("rankclip.data.processes.mapped", elsewhere)
+    monkeypatch.setattr(storage, "at_hand", watched)
+    run(tmp_path)
+    assert len(set(used)) == 3
+    assert not any(folder.exists() for folder in used)
 
 
 def elsewhere(function: Callable[[Any], Any], items: Any, images: int) -> Iterator[Any]:

@@ -6,8 +6,11 @@ import hashlib
 import io
 import json
 import os
+import pickle
 import tarfile
 import tempfile
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -338,6 +341,55 @@ def test_a_tar_that_grows_while_it_is_read_is_named(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(parts.tars.Stream, "finish", growing)
     with pytest.raises(DataError, match=r"00001\.tar changed while it was read"):
         indexed(spec, tmp_path)
+
+
+def test_a_tar_of_a_bucket_replaced_by_one_of_its_size_is_read_again(bucket: str, tmp_path: Path) -> None:
+    store = storage.store(bucket)
+    one, other = (write_tar(tmp_path / f"{name}.tar", sample(name, 5)) for name in "ab")
+    assert one.stat().st_size == other.stat().st_size
+    store.put(one, "x.tar")
+    before = store.stats("")
+    assert [row["key"] for row in listed(indexed(source(bucket), tmp_path))] == ["a"]
+    while store.stats("") == before:  # it counts whole seconds
+        time.sleep(0.1)
+        store.put(other, "x.tar")
+    assert [row["key"] for row in listed(indexed(source(bucket), tmp_path))] == ["b"]
+
+
+def test_a_tar_replaced_while_others_are_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = source(tar_folder(tmp_path / "tars"))
+    real = parts.index_tar
+
+    def replacing(work: parts.TarWork) -> Any:
+        os.utime(tmp_path / "tars" / "00001.tar", ns=(1, 1))
+        return real(work)
+
+    monkeypatch.setattr(index, "index_tar", replacing)
+    with pytest.raises(DataError, match=r"00001\.tar changed while others were read"):
+        indexed(spec, tmp_path)
+    monkeypatch.undo()
+    assert outputs(indexed(spec, tmp_path)) == outputs(indexed(spec, tmp_path / "fresh"))
+
+
+def test_on_a_cluster_the_parts_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = source(tar_folder(tmp_path / "tars"))
+    here = outputs(indexed(spec, tmp_path / "here"))
+
+    def elsewhere(function: Callable[[Any], Any], items: Any, images: int) -> Iterator[Any]:
+        """Stands for machines that see the tars, but not the folder of parts."""
+        for item in items:
+            found = pickle.loads(pickle.dumps(function(pickle.loads(pickle.dumps(item)))))
+            assert not item.part.exists()
+            assert not item.note.exists()
+            yield found
+
+    monkeypatch.setattr("rankclip.launch.on_cluster", lambda: True)
+    monkeypatch.setattr("rankclip.data.processes.mapped", elsewhere)
+    assert outputs(indexed(spec, tmp_path / "cluster")) == here
+    monkeypatch.setattr(parts.tars, "Stream", None)
+    assert outputs(indexed(spec, tmp_path / "cluster")) == here
 
 
 def test_a_folder_without_tars_is_named(tmp_path: Path) -> None:

@@ -162,6 +162,32 @@ def test_a_bound_that_is_no_number_is_refused(text: str, monkeypatch: pytest.Mon
         Cache.of_environment()
 
 
+def test_files_that_another_run_renames_are_no_error(tmp_path: Path) -> None:
+    other = Cache(tmp_path, 10**6).claim(A, {"1": 60})
+    assert other is not None
+    (other.folder / ".1.tmp").symlink_to("renamed")  # listed, then not there
+    claim = Cache(tmp_path, 3 * BOOKS).claim(B, {"1": 40})
+    assert claim is not None
+    assert claim.names == {"1": 40}
+
+
+def test_a_claim_that_fails_leaves_the_data_set_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, text: str) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("rankclip.files.write_text", full)
+        with pytest.raises(RunError, match=r"cannot be used \(.*Input/output error"):
+            Cache(tmp_path, 10**6).claim(A, {"1": 60})
+    opened = {path.resolve() for path in Path("/proc/self/fd").iterdir()}
+    assert tmp_path / A / ".lock" not in opened
+    claim = Cache(tmp_path, BOOKS + 40).claim(A, {"1": 40})
+    assert claim is not None
+    assert claim.names == {"1": 40}
+
+
 def test_a_cache_that_cannot_be_written_is_one_line_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match=r"^the cache .*file cannot be used \(.*set RANKCLIP_CACHE to"):

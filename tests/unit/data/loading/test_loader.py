@@ -18,9 +18,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rankclip.data.loading import arena, loader, rows, workers
+from rankclip.data.loading import arena, rows, workers
 from rankclip.data.loading.decoding import decode
-from rankclip.data.loading.loader import Loaded, Loader, worker_count
+from rankclip.data.loading.loader import Loaded, Loader, kept_bytes, worker_count
 from rankclip.data.loading.order import Batch, batches
 from rankclip.data.loading.rows import Rows, Undecodable
 from rankclip.data.loading.samples import Samples
@@ -198,7 +198,7 @@ def test_what_fits_into_memory_is_decoded_once(
     monkeypatch.setattr(
         rows, "decode", lambda blob, size, out: seen.append(len(blob)) or decode(blob, size, out)
     )
-    monkeypatch.setattr(loader, "KEPT_BYTES", room if room != 5 else 5 * rows_of(whole).row_bytes)
+    monkeypatch.setenv("RANKCLIP_CACHE_BYTES", str(room if room != 5 else 5 * rows_of(whole).row_bytes))
     made = loader_of(whole, 0, monkeypatch)
     batch = next(batches(N, BATCH, SEED))
     first, second = (copied(made.batch(batch)) for _ in range(2))
@@ -228,6 +228,22 @@ def test_a_number_of_processes_that_is_none_is_refused(said: str, monkeypatch: p
     monkeypatch.setenv("RANKCLIP_LOADER_WORKERS", said)
     with pytest.raises(InputError, match=rf"RANKCLIP_LOADER_WORKERS is '{said}'; set it to a number"):
         worker_count(True)
+
+
+@pytest.mark.parametrize(("said", "beside", "expected"), [("", 1, 2 << 30), ("800", 8, 100), ("0", 2, 0)])
+def test_workers_of_one_machine_share_the_memory(
+    said: str, beside: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANKCLIP_CACHE_BYTES", said)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(beside))
+    assert kept_bytes() == expected
+
+
+@pytest.mark.parametrize("said", ["2GB", "-1", "1e9"])
+def test_memory_that_is_no_number_is_refused(whole: Path, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANKCLIP_CACHE_BYTES", said)
+    with pytest.raises(InputError, match=rf"RANKCLIP_CACHE_BYTES is '{said}'; set it to a number of bytes"):
+        Loader(rows_of(whole), BATCH, SEED)
 
 
 @pytest.mark.parametrize("n", [1, 12, 4096])
@@ -344,7 +360,7 @@ def test_memory_does_not_grow_from_epoch_to_epoch(
     tmp_path: Path, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = sharded.write(tmp_path, sharded.pictures(300, 64), per_shard=50)
-    monkeypatch.setattr(loader, "KEPT_BYTES", 0)
+    monkeypatch.setenv("RANKCLIP_CACHE_BYTES", "0")
     monkeypatch.setenv("RANKCLIP_LOADER_WORKERS", str(count))
     made = Loader(Rows(Samples(folder), "raw", 48, sharded.letters), 30, SEED, reach=2)
     used = []
