@@ -1,7 +1,8 @@
 """Wall time of a crawl full of trouble, against one of as many rows without any from the same server.
 
-Every kind of trouble of tests/unit/data/crawl/hostile appears equally often, spread over the list; the limits
-are the defaults of `download`. Run `python -m bench.hostile`; it prints a table and JSON.
+Every kind of trouble of tests/unit/data/crawl/hostile appears equally often, spread over the list; the others
+are photographs of SIZE pixels, shrunk as the studies of crawled lists do it. The limits are the defaults of
+`download`. Run `python -m bench.hostile`; it prints a table and JSON.
 """
 
 from __future__ import annotations
@@ -21,17 +22,21 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 from unittest import mock
+from zlib import crc32
 
 import pyarrow as pa
 
+from bench import web
 from rankclip import files, lifecycle
 from rankclip.data.crawl import coordinate, download
 from rankclip.data.crawl.spec import DownloadSpec
 from tests.unit.data.crawl.hostile import world
 from tests.unit.data.crawl.hostile.kinds import Kind
 from tests.unit.data.crawl.hostile.network import Network
+from tests.unit.data.crawl.hostile.server import Talk
 
 Rows = list[tuple[Kind, str]]
+SIZE = (640, 480)
 
 
 class Web:
@@ -84,7 +89,12 @@ def serving() -> Iterator[tuple[Network, Path]]:
 
 def _serve(channel: Connection, folder: Path) -> None:
     lifecycle.die_with_parent()
-    with world.served(folder) as served:
+    photographs = [web.photograph(seed, *SIZE) for seed in range(16)]
+
+    def clean(talk: Talk) -> None:
+        talk.reply(200, photographs[crc32(talk.path.encode()) % 16], Content_Type="image/jpeg")
+
+    with world.served(folder, clean) as served:
         channel.send((served.network, served.authorities))
         channel.recv()
 
@@ -110,6 +120,7 @@ def compared(spec: DownloadSpec, rows: int, each: int, rounds: int) -> dict[str,
         forbidden = len(network.trespasses())
     return {
         "rows": rows,
+        "image_pixels": SIZE,
         "kinds": len(world.KINDS),
         "rows_of_trouble": trouble,
         "limits": {name: getattr(spec, name) for name in ("timeout_s", "wall_time_s", "threads", "per_host")},
@@ -122,8 +133,8 @@ def compared(spec: DownloadSpec, rows: int, each: int, rounds: int) -> dict[str,
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--each", type=int, default=20, help="rows of each kind of trouble")
+    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--each", type=int, default=5, help="rows of each kind of trouble")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--set", nargs="*", default=[], help="name=value of download's options")
     options = parser.parse_args()

@@ -17,10 +17,10 @@ Contact = Annotated[
 class DownloadSpec(Spec):
     """Limits and manners of the crawl. The number of processes is the machine's: RANKCLIP_PROCESSES."""
 
-    timeout_s: PositiveFloat = 6.0
+    timeout_s: PositiveFloat = 10.0
     """Longest wait for a name, for a connection, and between two pieces of an answer, in seconds."""
 
-    wall_time_s: PositiveFloat = 15.0
+    wall_time_s: PositiveFloat = 30.0
     """Longest time spent on one URL in seconds: redirects, retries and waits between them included, but not
     the wait in line behind other URLs of its host. A body may take up to three times as long again for as
     long as it arrives at 16 KiB a second, since a slow line is shared by all requests."""

@@ -38,8 +38,13 @@ class World:
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[World]:
-    """The world while the block runs; `folder` takes certificates and the network's log."""
+def served(folder: Path, clean: Script = found) -> Iterator[World]:
+    """The world while the block runs.
+
+    Args:
+        folder: takes certificates and the network's log.
+        clean: what the hosts without trouble answer.
+    """
     doors: dict[str, Door] = {"plain": None, **kinds_slow.DOORS}
     trusted = []
     for name, days in {"secure": 1, "untrusted": 1, "expired": -1}.items():
@@ -47,7 +52,8 @@ def served(folder: Path) -> Iterator[World]:
         doors[name], pem = certificate(folder, host, days)
         trusted.append(pem if name != "untrusted" else "")
     (folder / "authorities.pem").write_text("".join(trusted))
-    scripts: dict[str, Script] = {kind.name: kind.script for kind in (*KINDS, *CLEAN)}
+    scripts: dict[str, Script] = {kind.name: kind.script for kind in KINDS}
+    scripts |= {kind.name: clean for kind in CLEAN}
     server = Server({**scripts, "found": found, "secret": _secret})
     with server.listening(doors) as ports:
         network = _network((*KINDS, *CLEAN, TRAP), ports, folder / "forbidden.log")
