@@ -10,19 +10,21 @@ export UV_COMPILE_BYTECODE := 1
 export UV_SYSTEM_CERTS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 READY := $(VENV)/.ready
+# Two processes: many tests wait, for a server, a child or a lock.
+PYTEST := pytest --numprocesses 2 --dist loadgroup
 
 repro: $(READY)  ## run the active study (params.yaml) and write its report
 	rankclip repro
 
 test: $(READY)
-	pytest
+	$(PYTEST)
 
 check: $(READY)
 	ruff format --check .
 	ruff check .
 	mypy
 	lint-imports
-	pytest
+	$(PYTEST)
 
 format: $(READY)
 	ruff format .

@@ -60,6 +60,8 @@ class Row:
     """URLs that the server was asked for once more than without the kill."""
     cut_tars: int
     """Tars under their final names that were not whole after the kill."""
+    outlived_s: float
+    """How long the last process of the stage outlived its driver."""
     restart_s: float
     equal: bool
     """Whether the outputs are, bit for bit, those of an undisturbed run."""
@@ -111,14 +113,24 @@ def campaign(study: Project, stage: str, port: int) -> list[Row]:
         forget(study, stage)
         before = web.asked(port)
         after_s = moments.uniform(0.1, 0.95) * undisturbed_s
-        if not killed(study, stage, after_s):
+        outlived_s = killed(study, stage, after_s)
+        if outlived_s is None:
             continue
         cut = cut_tars(study)
         restart_s = timed(study, stage)
         again = extra(web.asked(port), before) if stage == "download" else 0
         equal = digests(study.folder, *OUTPUTS[stage]) == wanted
         rows.append(
-            Row(stage, round(undisturbed_s, 2), round(after_s, 2), again, cut, round(restart_s, 2), equal)
+            Row(
+                stage,
+                round(undisturbed_s, 2),
+                round(after_s, 2),
+                again,
+                cut,
+                round(outlived_s, 2),
+                round(restart_s, 2),
+                equal,
+            )
         )
         print(rows[-1], flush=True)
     return rows
@@ -143,19 +155,18 @@ def timed(study: Project, stage: str) -> float:
     return time.monotonic() - since
 
 
-def killed(study: Project, stage: str, after_s: float) -> bool:
-    """Starts the stage and kills it; whether it still ran."""
+def killed(study: Project, stage: str, after_s: float) -> float | None:
+    """Starts the stage and kills it; seconds until its last process is gone, None if it had ended before."""
     driver = study.start(*command(stage), RANKCLIP_PROCESSES=str(PROCESSES))
     time.sleep(after_s)
     if driver.poll() is not None:
-        return False
-    project.kill(study, driver)
-    return True
+        return None
+    return project.kill(study, driver, within_s=30)
 
 
 def forget(study: Project, stage: str) -> None:
     """Removes what a stage has made, finished or not."""
-    for path in [study.folder / name for name in MADE[stage]] + list(study.work.glob(f"{stage}-*")):
+    for path in [study.folder / name for name in MADE[stage]] + list(study.work.glob(f"{stage}*")):
         if path.is_dir():
             shutil.rmtree(path)
         else:

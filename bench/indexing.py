@@ -100,7 +100,7 @@ def joined(folder: Path, rows: int) -> dict[str, float]:
 
 def _part(spec: WebdatasetSpec, number: int, folder: Path) -> Tar:
     """A tar as if it had been read; one sample in a hundred is bad."""
-    work = parts.TarWork(spec, storage.store(spec.place), f"{number:05d}.tar", 1, 0, "", folder, here=True)
+    work = parts.IndexWork(spec, storage.store(spec.place), f"{number:05d}.tar", 1, 0, "", folder, here=True)
     numbers = range(number * PER_TAR, (number + 1) * PER_TAR)
     keys = [f"{each:09d}" for each in numbers]
     reasons = ["missing" if each % 100 == 0 else "ok" for each in numbers]

@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import fcntl
 import json
+import multiprocessing
 import os
 import signal
 import sys
@@ -164,9 +165,9 @@ def die_with_parent() -> None:
     """
     if not sys.platform.startswith("linux"):
         return
-    parent = os.getppid()
+    parent, starter = os.getppid(), multiprocessing.parent_process()
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before the request
+    if os.getppid() != parent or (starter and not starter.is_alive()):  # it ended before the request
         os._exit(STOPPED_BY_US)
 
 

@@ -57,6 +57,22 @@ subprocess.run(["/bin/sh", "-c", f"{sys.executable} stage.py --child --folder {s
                env=environment, cwd=sys.argv[1])
 """
 
+DRIVER = """
+import multiprocessing, pathlib, time
+from rankclip import lifecycle
+
+def work():
+    lifecycle.die_with_parent()
+    time.sleep(60)
+
+if __name__ == "__main__":
+    multiprocessing.get_context("spawn").Process(target=work).start()
+    time.sleep(60)
+else:  # in the worker, while it imports what it needs
+    pathlib.Path("importing").touch()
+    time.sleep(0.5)
+"""
+
 
 def wait_until(claim: Callable[[], bool], timeout_s: float = 20.0) -> None:
     deadline = time.monotonic() + timeout_s
@@ -163,6 +179,16 @@ def test_a_worker_dies_with_its_parent(folder: Path) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
     [below] = psutil.Process(process.pid).children()
+    process.kill()
+    wait_until(lambda: not lifecycle._alive(below), timeout_s=3)
+    process.communicate()
+
+
+def test_a_worker_whose_parent_ended_before_it_had_begun_ends_too(folder: Path) -> None:
+    (folder / "driver.py").write_text(DRIVER)
+    process = start(folder, "driver.py")
+    wait_until(lambda: (folder / "importing").exists())
+    [below] = [each for each in psutil.Process(process.pid).children() if "spawn_main" in str(each.cmdline())]
     process.kill()
     wait_until(lambda: not lifecycle._alive(below), timeout_s=3)
     process.communicate()

@@ -6,6 +6,12 @@ import re
 from enum import StrEnum
 from typing import NamedTuple, Self
 
+MAX_PIXELS = 178_956_970
+"""Width times height above which every image is `too_large_pixels`: Pillow opens none that is larger."""
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+"""Of the buffer in memory, by which Pillow names it."""
+
 _TAG = re.compile(r"^\[rankclip:([a-z0-9_]+)\] ?(.*)$", re.DOTALL)
 
 
@@ -141,6 +147,11 @@ def printable(text: str, limit: int = 200) -> str:
         return text
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:limit])
     return shown if len(shown) <= limit and len(text) <= limit else shown[: limit - 3] + "..."
+
+
+def told(error: Exception) -> str:
+    """What a decoder says is wrong with an image, in one printable line that is the same in equal runs."""
+    return printable(_ADDRESS.sub("", f"{type(error).__name__}: {error}"))
 
 
 def tag(reason: Reason, detail: str) -> str:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.request import OpenerDirector
 
-from rankclip.data.crawl.fetch_error import FetchError
+from rankclip.data.crawl.client.fetch_error import FetchError
 from rankclip.data.reasons import Reason
 
 

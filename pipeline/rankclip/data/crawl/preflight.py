@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 import typer
 
 from rankclip.data import processes
-from rankclip.data.crawl import targets, work_shards
-from rankclip.data.crawl.addresses import Addresses
-from rankclip.data.crawl.fetch_error import FetchError
+from rankclip.data.crawl import work_shards
+from rankclip.data.crawl.client import targets
+from rankclip.data.crawl.client.addresses import Addresses
+from rankclip.data.crawl.client.fetch_error import FetchError
 from rankclip.data.crawl.spec import DownloadSpec
 from rankclip.data.reasons import Reason
 from rankclip.errors import RunError

@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow as pa
 
 from rankclip import lifecycle
-from rankclip.data.crawl import guard, work_shards, workers
+from rankclip.data.crawl import work_shards, workers
+from rankclip.data.crawl.client import guard
 from rankclip.data.crawl.fetching import Fetcher
 from rankclip.data.crawl.finished import Fetched, pack
 from rankclip.data.crawl.gate import Gate, Load

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from rankclip.data.reasons import MAX_PIXELS
 from rankclip.spec import Spec
 
 Contact = Annotated[
@@ -60,7 +61,7 @@ class DownloadSpec(Spec):
     image_size: PositiveInt = 256
     """Side in pixels that `resize` aims at; larger images only are resized."""
 
-    max_pixels: Annotated[int, Field(ge=1, le=178_956_970)] = 2**26
+    max_pixels: Annotated[int, Field(ge=1, le=MAX_PIXELS)] = 2**26
     """Largest image that `resize` decodes, in pixels; without `resize` nothing is decoded here."""
 
     crawler_name: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] = "rankclip"

@@ -28,7 +28,7 @@ _STORED = pa.schema({"row": pa.int64(), "key": pa.string(), "sha256": pa.string(
 
 
 @dataclass(frozen=True)
-class TarWork:
+class JudgeWork:
     """The work of one process at a time: the images that status.parquet says are in a tar of the crawl."""
 
     max_pixels: int
@@ -54,7 +54,7 @@ class Judged(NamedTuple):
     reasons: Counter[str]
     path: Path
     judged: str
-    """See `TarWork.judged`."""
+    """See `JudgeWork.judged`."""
     part: pa.Table | None
     """What is still to be written to `path`, if anything."""
 
@@ -83,7 +83,7 @@ def run(max_pixels: int, crawl: Path, folder: Path) -> list[Path]:
     return tars.parts
 
 
-def judge_tar(work: TarWork) -> Judged:
+def judge_tar(work: JudgeWork) -> Judged:
     """Make the part of a tar.
 
     Raises:
@@ -107,7 +107,7 @@ def judge_tar(work: TarWork) -> Judged:
 
 
 @contextmanager
-def _scratch(work: TarWork) -> Iterator[Path]:
+def _scratch(work: JudgeWork) -> Iterator[Path]:
     """Where a tar that was fetched may lie; on another machine, which has no such folder, one of its own."""
     if work.here:
         yield work.part.parent / "fetched"
@@ -116,7 +116,7 @@ def _scratch(work: TarWork) -> Iterator[Path]:
         yield Path(folder)
 
 
-class _Tars(Sequence[TarWork]):
+class _Tars(Sequence[JudgeWork]):
     """The work on each tar of a crawl, put together when it is asked for."""
 
     def __init__(self, max_pixels: int, crawl: Path, folder: Path) -> None:
@@ -128,7 +128,7 @@ class _Tars(Sequence[TarWork]):
         """Images in each tar, by shard."""
         self._shards = sorted(self.images)
 
-    def only(self, shards: list[str]) -> Sequence[TarWork]:
+    def only(self, shards: list[str]) -> Sequence[JudgeWork]:
         """Those of `shards`."""
         some = copy.copy(self)
         some._shards = shards
@@ -141,7 +141,7 @@ class _Tars(Sequence[TarWork]):
         shard = self._shards[at]
         images = stored(self._status, shard)
         here = not launch.on_cluster()
-        return TarWork(self._max_pixels, self._store, shard, images, self._part(shard), here)
+        return JudgeWork(self._max_pixels, self._store, shard, images, self._part(shard), here)
 
     @property
     def parts(self) -> list[Path]:

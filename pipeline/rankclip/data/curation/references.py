@@ -15,13 +15,12 @@ from rankclip.data import bars, processes, tars
 from rankclip.data.benchmarks.benchmark import IMAGE_EXTENSIONS
 from rankclip.data.curation import parts
 from rankclip.data.curation.verdicts import judge
-from rankclip.data.reasons import Reason
+from rankclip.data.reasons import MAX_PIXELS, Reason
 from rankclip.errors import DataError
 from rankclip.spec import digest
 
 REMEDY = "make it again with `dvc repro -f -s benchmarks`"
 
-_MOST_PIXELS = 178_000_000
 _TYPICAL_BYTES = 20_000
 
 
@@ -85,7 +84,7 @@ def judge_tar(tar: SplitTar) -> None:
             if extension.lower() not in IMAGE_EXTENSIONS:
                 continue
             blob = reader.read(member)
-            verdict = judge(blob, _MOST_PIXELS)
+            verdict = judge(blob, MAX_PIXELS)
             if verdict.reason != Reason.OK:
                 raise DataError(f"{tar.path}: {member} cannot be used ({verdict.detail}); {REMEDY}")
             digests.append(hashlib.sha256(blob).hexdigest())

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, StringConstraints, model_validator
 
+from rankclip.data.reasons import MAX_PIXELS
 from rankclip.spec import Spec
 
 Check = Literal["too_small", "aspect", "caption", "blocklist", "leak", "duplicate_near", "duplicate_exact"]
@@ -46,7 +47,7 @@ class CurateSpec(Spec):
     min_side: PositiveInt = 16
     """`too_small` is a shortest side, of the upright image, below so many pixels."""
 
-    max_pixels: Annotated[int, Field(ge=1, le=178_000_000)] = 40_000_000
+    max_pixels: Annotated[int, Field(ge=1, le=MAX_PIXELS)] = 40_000_000
     """Width times height above which an image is removed as `too_large_pixels` before it is decoded."""
 
     max_aspect: Annotated[float, Field(ge=1.0, allow_inf_nan=False)] = 3.0

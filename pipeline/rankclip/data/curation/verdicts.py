@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 from PIL import Image
 
 from rankclip.data import images
 from rankclip.data.curation import perceptual
-from rankclip.data.reasons import Reason, printable
-
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+from rankclip.data.reasons import Reason, told
 
 
 class Verdict(NamedTuple):
@@ -38,11 +35,6 @@ def judge(blob: bytes, max_pixels: int) -> Verdict:
             upright = image if images.is_plain_jpeg(image) else images.upright_rgb(image)
             return Verdict(Reason.OK, "", *upright.size, perceptual.shrunk(upright))
     except Image.DecompressionBombError as error:
-        return Verdict(Reason.TOO_LARGE_PIXELS, _told(error))
+        return Verdict(Reason.TOO_LARGE_PIXELS, told(error))
     except Exception as error:  # decoders fail on damaged bytes with errors of every class
-        return Verdict(Reason.DECODE, _told(error))
-
-
-def _told(error: Exception) -> str:
-    # Pillow names the buffer by its memory address, which would make equal runs differ
-    return printable(_ADDRESS.sub("", f"{type(error).__name__}: {error}"))
+        return Verdict(Reason.DECODE, told(error))

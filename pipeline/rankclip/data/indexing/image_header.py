@@ -8,14 +8,10 @@ import zlib
 from PIL import Image
 
 from rankclip.data import images
-from rankclip.data.reasons import Reason, printable
-
-MAX_PIXELS = 178_000_000
-"""Width times height above which an image is refused: it would fill the memory of whoever decodes it."""
+from rankclip.data.reasons import MAX_PIXELS, Reason, printable, told
 
 _BEGINNINGS = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF....WEBP|GIF8|BM|....ftypavi[fs]", re.DOTALL)
 _PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _PROGRESSIVE, _SCAN, _METADATA = 0xC2, 0xDA, 0xE1
 _FRAMES = frozenset((0xC0, 0xC1, _PROGRESSIVE))
 _ODD = frozenset((0x01, 0xC3, *range(0xC5, 0xCC), *range(0xCD, 0xDA), 0xFF))
@@ -71,8 +67,7 @@ def _careful(blob: bytes) -> tuple[int, int]:
     except Exception as error:  # decoders fail on damaged bytes with errors of every class
         if not _BEGINNINGS.match(blob):
             raise SampleError(Reason.NOT_AN_IMAGE, f"{len(blob)} bytes that begin as no image does") from None
-        told = _ADDRESS.sub("", f"{type(error).__name__}: {error}")
-        raise SampleError(Reason.DECODE, printable(told)) from None
+        raise SampleError(Reason.DECODE, told(error)) from None
 
 
 def _jpeg(blob: bytes) -> tuple[int, int] | None:

@@ -20,7 +20,7 @@ from rankclip import files, launch, lifecycle, storage
 from rankclip.data import bars, processes
 from rankclip.data.captions.spec import CaptionSpec
 from rankclip.data.curation import ledger
-from rankclip.data.indexing.parts import TarWork, finished, index_tar, write
+from rankclip.data.indexing.parts import IndexWork, finished, index_tar, write
 from rankclip.data.indexing.samples import Samples, Tar
 from rankclip.data.reasons import Reason
 from rankclip.data.sharding import card
@@ -93,7 +93,7 @@ def _read(
     about = {name: said[name] for name in ("captions", "images", "key", "url")}
     key = digest({**about, "place": store.place, "pillow": PIL.__version__, "code": files.code_digest(CODE)})
     here = not launch.on_cluster()
-    tars = [TarWork(source, store, name, *stat, key, folder, here) for name, stat in stats.items()]
+    tars = [IndexWork(source, store, name, *stat, key, folder, here) for name, stat in stats.items()]
     missing = [tar for tar in tars if finished(tar) is None]
     total, left = (sum(tar.bytes for tar in some) for some in (tars, missing))
     reasons: Counter[str] = Counter()

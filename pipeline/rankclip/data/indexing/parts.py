@@ -44,7 +44,7 @@ class Contents(TypedDict):
 
 
 @dataclass(frozen=True)
-class TarWork:
+class IndexWork:
     """The work of one process at a time."""
 
     spec: WebdatasetSpec
@@ -89,7 +89,7 @@ def schema(spec: WebdatasetSpec) -> pa.Schema:
     return pa.schema([*fields, *slots, *told])
 
 
-def finished(work: TarWork) -> Contents | None:
+def finished(work: IndexWork) -> Contents | None:
     """What is in the tar, if an earlier run found out and neither tar nor settings changed."""
     if not (work.note.exists() and work.part.exists()):
         return None
@@ -98,7 +98,7 @@ def finished(work: TarWork) -> Contents | None:
     return found if same else None
 
 
-def index_tar(work: TarWork) -> Indexed:
+def index_tar(work: IndexWork) -> Indexed:
     """Make the part of a tar.
 
     Raises:
@@ -133,7 +133,7 @@ def index_tar(work: TarWork) -> Indexed:
     )
 
 
-def write(work: TarWork, part: Iterable[pa.Table], sha256: str) -> Counter[str]:
+def write(work: IndexWork, part: Iterable[pa.Table], sha256: str) -> Counter[str]:
     """Write the part of a tar with this digest, and then its note; its samples by reason."""
     work.note.unlink(missing_ok=True)
     reasons: Counter[str] = Counter()
@@ -149,7 +149,7 @@ def write(work: TarWork, part: Iterable[pa.Table], sha256: str) -> Counter[str]:
     return reasons
 
 
-def _tables(work: TarWork, rows: Iterable[Row]) -> Iterator[pa.Table]:
+def _tables(work: IndexWork, rows: Iterable[Row]) -> Iterator[pa.Table]:
     slots, remaining = work.spec.captions, iter(rows)
     while group := list(islice(remaining, GROUP_ROWS)):
         columns: dict[str, Any] = {name: [getattr(row, name) for row in group] for name in Row._fields}

@@ -15,12 +15,12 @@ from pyarrow import parquet
 from rankclip import files
 from rankclip.data.captions.slots import PREFIX, RAW
 from rankclip.data.curation import ledger
-from rankclip.data.indexing.parts import Contents, TarWork, schema
+from rankclip.data.indexing.parts import Contents, IndexWork, schema
 from rankclip.data.reasons import Reason
 from rankclip.data.sharding.packing import ShardDescription
 
 Numbers = NDArray[np.int64]
-Tar = tuple[TarWork, Contents]
+Tar = tuple[IndexWork, Contents]
 
 
 class Samples:

@@ -23,7 +23,7 @@ NAMES = ["key", "offset", "size", "width", "height", "sha256"]
 
 
 @dataclass(frozen=True)
-class TarWork:
+class CheckWork:
     """The work of one process at a time; it carries places of rows, not the rows."""
 
     store: Store
@@ -48,7 +48,7 @@ class Checked(NamedTuple):
     faults: tuple[str, ...]
 
 
-def check_tar(work: TarWork) -> Checked:
+def check_tar(work: CheckWork) -> Checked:
     """Looks at a tar.
 
     Raises:

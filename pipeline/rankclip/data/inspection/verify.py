@@ -13,7 +13,7 @@ from rankclip.data import processes
 from rankclip.data.bars import bar
 from rankclip.data.inspection import agreement, card, index_check, picked, tally
 from rankclip.data.inspection.index_check import Span
-from rankclip.data.inspection.tar_check import Checked, TarWork, check_tar
+from rankclip.data.inspection.tar_check import Checked, CheckWork, check_tar
 from rankclip.data.sharding import pool
 from rankclip.errors import DataError
 from rankclip.storage import Store
@@ -134,7 +134,7 @@ def _work(
     spans: Sequence[Span],
     described: dict[str, Any],
     sample: int | None,
-) -> list[TarWork]:
+) -> list[CheckWork]:
     """A piece of work for each tar of which something is looked at; of all `sample` images, evenly spread."""
     total = sum(span.rows for span in spans)
     chosen = None if sample is None else picked.spread(total, sample, SEED)
@@ -147,11 +147,11 @@ def _work(
         before += span.rows
         if positions is None or positions:
             sha256 = described[span.shard]["sha256"] if positions is None else ""
-            works.append(TarWork(store, shards / "index.parquet", scratch, span, positions, sha256))
+            works.append(CheckWork(store, shards / "index.parquet", scratch, span, positions, sha256))
     return works
 
 
-def _shown(works: Sequence[TarWork]) -> Iterator[Checked]:
+def _shown(works: Sequence[CheckWork]) -> Iterator[Checked]:
     total = sum(work.images for work in works)
     with bar("verify", total, "images") as advance:
         wrong = 0

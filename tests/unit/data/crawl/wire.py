@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from rankclip.data.crawl.fetch_error import FetchError
+from rankclip.data.crawl.client.fetch_error import FetchError
 from rankclip.data.reasons import Reason
 
 

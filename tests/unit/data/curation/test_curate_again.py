@@ -31,7 +31,7 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Judged:
     counts: Judged = Counter()
     judge_tar = judging.judge_tar
 
-    def counting(work: judging.TarWork) -> judging.Judged:
+    def counting(work: judging.JudgeWork) -> judging.Judged:
         counts[work.shard] += len(work.images)
         return judge_tar(work)
 

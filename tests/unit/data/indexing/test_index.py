@@ -275,7 +275,7 @@ def test_a_run_that_fails_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.Mo
     read: list[str] = []
     real = parts.index_tar
 
-    def failing(work: parts.TarWork) -> Any:
+    def failing(work: parts.IndexWork) -> Any:
         read.append(work.name)
         if len(read) == 2:
             raise KeyboardInterrupt
@@ -362,7 +362,7 @@ def test_a_tar_replaced_while_others_are_read_is_named(
     spec = source(tar_folder(tmp_path / "tars"))
     real = parts.index_tar
 
-    def replacing(work: parts.TarWork) -> Any:
+    def replacing(work: parts.IndexWork) -> Any:
         os.utime(tmp_path / "tars" / "00001.tar", ns=(1, 1))
         return real(work)
 

@@ -21,14 +21,14 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout
 
 import rankclip
-from rankclip.data.crawl import bodies, targets
-from rankclip.data.crawl.addresses import Addresses, Endpoint
-from rankclip.data.crawl.clock import Clock, retry_after
-from rankclip.data.crawl.connections import Watch, give_back, pools
-from rankclip.data.crawl.fetch_error import FetchError, classified, late
-from rankclip.data.crawl.hosts import Hosts
+from rankclip.data.crawl.client import bodies, targets
+from rankclip.data.crawl.client.addresses import Addresses, Endpoint
+from rankclip.data.crawl.client.clock import Clock, retry_after
+from rankclip.data.crawl.client.connections import Watch, give_back, pools
+from rankclip.data.crawl.client.fetch_error import FetchError, classified, late
+from rankclip.data.crawl.client.hosts import Hosts
+from rankclip.data.crawl.client.targets import Target
 from rankclip.data.crawl.spec import DownloadSpec
-from rankclip.data.crawl.targets import Target
 from rankclip.data.reasons import Reason, of_status
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})

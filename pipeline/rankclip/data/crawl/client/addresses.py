@@ -14,7 +14,7 @@ from concurrent.futures import CancelledError, Future
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import NamedTuple
 
-from rankclip.data.crawl.fetch_error import FetchError
+from rankclip.data.crawl.client.fetch_error import FetchError
 from rankclip.data.reasons import Reason
 
 _SPECIAL = tuple(

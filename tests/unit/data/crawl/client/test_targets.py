@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rankclip.data.crawl import targets
-from rankclip.data.crawl.fetch_error import FetchError
+from rankclip.data.crawl.client import targets
+from rankclip.data.crawl.client.fetch_error import FetchError
 from rankclip.data.reasons import Reason
 from tests.unit.data.crawl.wire import refusal
 

@@ -9,7 +9,7 @@ from urllib.parse import quote, urljoin
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
-from rankclip.data.crawl.fetch_error import FetchError
+from rankclip.data.crawl.client.fetch_error import FetchError
 from rankclip.data.reasons import Reason
 
 _DEFAULT_PORT = {"http": 80, "https": 443}

@@ -12,8 +12,8 @@ from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from rankclip.data.crawl.clock import Clock
-from rankclip.data.crawl.fetch_error import FetchError
+from rankclip.data.crawl.client.clock import Clock
+from rankclip.data.crawl.client.fetch_error import FetchError
 from rankclip.data.reasons import Reason
 
 _IN_A_ROW = 3

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rankclip.data.crawl import hosts
-from rankclip.data.crawl.clock import Clock, retry_after
-from rankclip.data.crawl.fetch_error import FetchError, late
-from rankclip.data.crawl.hosts import Hosts
+from rankclip.data.crawl.client import hosts
+from rankclip.data.crawl.client.clock import Clock, retry_after
+from rankclip.data.crawl.client.fetch_error import FetchError, late
+from rankclip.data.crawl.client.hosts import Hosts
 from rankclip.data.reasons import Reason
 from tests.unit.data.crawl.wire import refusal
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import rankclip
-from rankclip.data.crawl import guard
-from rankclip.data.crawl.fetch_error import FetchError
+from rankclip.data.crawl.client import guard
+from rankclip.data.crawl.client.fetch_error import FetchError
 from rankclip.data.crawl.spec import DownloadSpec
 from rankclip.data.reasons import Reason
 from tests.unit.data.crawl.hostile.certificates import certificate

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from rankclip.data.crawl import addresses, guard
-from rankclip.data.crawl.addresses import Addresses, is_metadata, is_public
-from rankclip.data.crawl.fetch_error import FetchError
+from rankclip.data.crawl.client import addresses, guard
+from rankclip.data.crawl.client.addresses import Addresses, is_metadata, is_public
+from rankclip.data.crawl.client.fetch_error import FetchError
 from rankclip.data.crawl.spec import DownloadSpec
 from rankclip.data.reasons import Reason
 from tests.unit.data.crawl.wire import Wire, refusal

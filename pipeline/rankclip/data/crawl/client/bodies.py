@@ -8,9 +8,9 @@ import zlib
 
 import urllib3
 
-from rankclip.data.crawl.clock import Clock
-from rankclip.data.crawl.connections import Watch
-from rankclip.data.crawl.fetch_error import FetchError, late
+from rankclip.data.crawl.client.clock import Clock
+from rankclip.data.crawl.client.connections import Watch
+from rankclip.data.crawl.client.fetch_error import FetchError, late
 from rankclip.data.reasons import Reason
 
 _PIECE = 2**16

@@ -16,7 +16,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
-from rankclip.data.crawl.heads import Answer
+from rankclip.data.crawl.client.heads import Answer
 
 _TICK_S = 0.1
 _SHORT = 2**16

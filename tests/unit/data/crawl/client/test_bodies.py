@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from rankclip.data.crawl import bodies
-from rankclip.data.crawl.fetch_error import FetchError
+from rankclip.data.crawl.client import bodies
+from rankclip.data.crawl.client.fetch_error import FetchError
 from rankclip.data.reasons import Reason
 from tests.unit.data.crawl.wire import refusal
 

@@ -8,7 +8,7 @@ import re
 import socket
 from typing import Any
 
-from rankclip.data.crawl.fetch_error import MalformedError
+from rankclip.data.crawl.client.fetch_error import MalformedError
 
 HEAD_BYTES = 2**16
 """Longest header taken, that of interim answers (100 Continue) and of broken lines included."""
