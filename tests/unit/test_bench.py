@@ -6,13 +6,29 @@ import json
 import re
 import subprocess
 import sys
+import tarfile
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from bench import drawing, embeddings, logit_scale, losses, memory, objectives, released, timing
+from bench import (
+    data,
+    data_faults,
+    drawing,
+    embeddings,
+    indexing,
+    ingesting,
+    logit_scale,
+    losses,
+    memory,
+    objectives,
+    released,
+    timing,
+    web,
+)
 from tests.one_thread import one_thread
 
 __all__ = ["one_thread"]
@@ -47,6 +63,38 @@ def test_a_little_of_every_measurement_runs() -> None:
     assert all(row["extra_mib"] is not None for row in found["memory"])
     assert [row["batch_size"] for row in found["step"]] == [8]
     json.dumps(found)
+
+
+def test_a_little_of_ingest_index_and_download_is_measured(tmp_path: Path) -> None:
+    assert ingesting.measure(tmp_path, 500)["rows"] == 500
+    found = indexing.measure(tmp_path / "index", 100, 2, rounds=1, rows=2 * indexing.PER_TAR)
+    assert (found["tars"], found["joined"]["rows"]) == (2, 2 * indexing.PER_TAR)
+    few = data.Plan(
+        500, crawl_rows=40, hostile_rows=0, hostile_each=0, indexed=0, growth=(), loaded=0, rounds=1
+    )
+    assert data.download(few)["ours_to_bare"]["of_medians"] > 0
+
+
+def test_what_a_kill_costs_is_counted_by_the_server(tmp_path: Path) -> None:
+    with web.serving(8, 8) as port:
+        web.write_list(tmp_path / "list.tsv", port, 2)
+        url = (tmp_path / "list.tsv").read_text().split()[-1]
+        before = web.asked(port)
+        for times in (1, 3):
+            for _ in range(times):
+                urllib.request.urlopen(url).close()
+            assert data_faults.extra(web.asked(port), before) == {1: 0, 3: 3}[times]
+
+
+def test_a_tar_that_was_cut_is_not_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w") as tar:
+        tar.add(__file__)
+        end = tar.offset
+    assert data_faults.whole(path)
+    for length in (end // 2, end, end + tarfile.BLOCKSIZE):
+        (tmp_path / "cut.tar").write_bytes(path.read_bytes()[:length])
+        assert not data_faults.whole(tmp_path / "cut.tar"), length
 
 
 HOLDS = """
