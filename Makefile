@@ -11,7 +11,7 @@ export UV_SYSTEM_CERTS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 READY := $(VENV)/.ready
 # Two processes: many tests wait, for a server, a child or a lock.
-PYTEST := pytest --numprocesses 2 --dist loadgroup
+PYTEST := pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 repro: $(READY)  ## run the active study (params.yaml) and write its report
 	rankclip repro
