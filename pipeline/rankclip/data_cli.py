@@ -180,7 +180,8 @@ def verify(
     show([f"wrong: {line}" for line in found.faults[:MOST]])
     if len(found.faults) > MOST:
         typer.echo(f"... and {len(found.faults) - MOST:,} more")
-    looked = f"{found.samples:,} samples in {found.shards:,} tars, {found.decoded:,} images decoded"
+    tars = "1 tar" if found.shards == 1 else f"{found.shards:,} tars"
+    looked = f"{found.samples:,} samples in {tars}, {found.decoded:,} images decoded"
     if found.faults:
         typer.echo(f"{study.study.name}: {len(found.faults):,} wrong; {looked}")
         raise typer.Exit(1)

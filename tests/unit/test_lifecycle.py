@@ -194,6 +194,34 @@ def test_a_worker_whose_parent_ended_before_it_had_begun_ends_too(folder: Path) 
     process.communicate()
 
 
+LEAK = """
+import multiprocessing
+from rankclip import lifecycle
+
+def hold(ready):
+    lock = multiprocessing.get_context("spawn").Lock()
+    ready.send(True)
+    ready.recv()
+
+def main():
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=hold, args=(theirs,))
+    process.start()
+    ours.recv()
+    process.kill()
+    process.join()
+
+if __name__ == "__main__":
+    lifecycle.stage(main)
+"""
+
+
+def test_the_locks_of_killed_workers_are_cleaned_up_without_a_word(folder: Path) -> None:
+    (folder / "leak.py").write_text(LEAK)
+    process = start(folder, "leak.py")
+    assert (process.communicate(timeout=20)[1], process.returncode) == ("", 0)
+
+
 def test_what_a_person_starts_is_not_watched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DVC_STAGE", raising=False)
     assert lifecycle._chain_to_dvc() == []
