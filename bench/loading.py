@@ -2,7 +2,8 @@
 
 `python -m bench.loading` prints JSON. What is compared gives the same: images of 224 pixels from JPEGs of 256
 and tokens of their captions, with as many processes. webdataset's are normalised where they are decoded, as
-open_clip does it; ours are normalised as batches, which is timed too.
+open_clip does it; ours are normalised as batches, which is timed too. Images are scaled as in evaluation, and
+cut out at random as open_clip does in training.
 """
 
 from __future__ import annotations
@@ -111,7 +112,13 @@ def raw(folder: Path, workers: int) -> dict[str, float]:
         return {name: len(samples) / statistics.median(each) for name, each in times.items()}
 
 
-def full_ours(folder: Path, workers: int, *, normalised: bool = False) -> float:
+CROP = (0.9, 1.0)
+"""Share of an image that is cut out: open_clip's."""
+
+
+def full_ours(
+    folder: Path, workers: int, *, normalised: bool = False, crop: tuple[float, float] | None = None
+) -> float:
     """Samples/s of batches."""
     from rankclip.data.loading.loader import Loader
     from rankclip.data.loading.rows import Rows
@@ -125,7 +132,7 @@ def full_ours(folder: Path, workers: int, *, normalised: bool = False) -> float:
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
 
     def batches() -> Iterator[torch.Tensor]:
-        for loaded in Loader(rows, BATCH, seed=0).batches(0, steps):
+        for loaded in Loader(rows, BATCH, seed=0, crop=crop).batches(0, steps):
             yield loaded.images.float().div_(255).sub_(mean).div_(std) if normalised else loaded.images
 
     return steady(batches(), steps)
@@ -134,7 +141,7 @@ def full_ours(folder: Path, workers: int, *, normalised: bool = False) -> float:
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
-def full_webdataset(folder: Path, workers: int) -> float:
+def full_webdataset(folder: Path, workers: int, *, crop: tuple[float, float] | None = None) -> float:
     """Samples/s of batches."""
     import open_clip
     import webdataset
@@ -143,10 +150,12 @@ def full_webdataset(folder: Path, workers: int) -> float:
     from torchvision.transforms import InterpolationMode
 
     tokenize = open_clip.get_tokenizer("RN50")
-    image = transforms.Compose([
-        transforms.Resize(SIZE, interpolation=InterpolationMode.BICUBIC), transforms.CenterCrop(SIZE),
-        transforms.ToTensor(), transforms.Normalize(MEAN, STD),
-    ])  # fmt: skip
+    bicubic = InterpolationMode.BICUBIC
+    if crop:
+        square = [transforms.RandomResizedCrop(SIZE, scale=crop, interpolation=bicubic)]
+    else:
+        square = [transforms.Resize(SIZE, interpolation=bicubic), transforms.CenterCrop(SIZE)]
+    image = transforms.Compose([*square, transforms.ToTensor(), transforms.Normalize(MEAN, STD)])
     paths = sorted(str(path) for path in folder.glob("*.tar"))
     data = (
         webdataset.WebDataset(paths, shardshuffle=False, workersplitter=webdataset.split_by_worker)
@@ -174,12 +183,15 @@ CASES: dict[str, Callable[[Path, int], float | dict[str, float]]] = {
     "full webdataset": full_webdataset,
     "full ours": full_ours,
     "full ours normalised": functools.partial(full_ours, normalised=True),
+    "full webdataset cut": functools.partial(full_webdataset, crop=CROP),
+    "full ours cut": functools.partial(full_ours, crop=CROP),
 }
 RATIOS = {
     "raw_in_order": ("raw ours in order", "raw webdataset"),
     "raw_at_random": ("raw ours at random", "raw webdataset"),
     "full": ("full ours", "full webdataset"),
     "full_normalised_here": ("full ours normalised", "full webdataset"),
+    "full_cut": ("full ours cut", "full webdataset cut"),
 }
 
 

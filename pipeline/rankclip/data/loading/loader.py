@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rankclip.data.loading.arena import pinned
+from rankclip.data.loading.crop import Crops
 from rankclip.data.loading.kept import Kept
 from rankclip.data.loading.order import Batch, batches, share
 from rankclip.data.loading.rows import Arrays, Rows, Undecodable
@@ -30,7 +31,8 @@ MOST_WORKERS = 8
 
 MEMORY, KEPT_BYTES = "RANKCLIP_CACHE_BYTES", 2 << 30
 """Environment variable, and what is meant without it: memory for rows of a run that decodes for itself,
-shared by its workers on this machine; what does not fit is decoded again each epoch."""
+shared by its workers on this machine; what does not fit is decoded again each epoch, and so is every image
+of which each epoch cuts out another part."""
 
 
 class Loaded(NamedTuple):
@@ -67,6 +69,7 @@ class Loader:
         rank: this worker.
         ranks: workers of the run.
         reach: images are moved by up to so many pixels, their edges repeated.
+        crop: least and largest share of an image's area that is cut out, at random; None for the middle.
         pinned: whether batches lie in memory that CUDA copies from while the host goes on.
 
     Raises:
@@ -75,14 +78,14 @@ class Loader:
 
     def __init__(
         self, rows: Rows, batch_size: int, seed: int, *, rank: int = 0, ranks: int = 1, reach: int = 0,
-        pinned: bool = False,
+        crop: tuple[float, float] | None = None, pinned: bool = False,
     ) -> None:  # fmt: skip
         self.rows, self.batch_size, self.seed = rows, batch_size, seed
         self.rank, self.ranks, self.pinned = rank, ranks, pinned
-        self.shifts = Shifts(len(rows), seed, reach)
+        self.shifts, self.crop = Shifts(len(rows), seed, reach), crop
         room = kept_bytes()
-        self.workers = worker_count(len(rows) * rows.row_bytes <= room)
-        self.kept = Kept(rows, 0 if self.workers else room)
+        self.workers = worker_count(crop is None and len(rows) * rows.row_bytes <= room)
+        self.kept = Kept(rows, 0 if self.workers or crop else room)
 
     def batches(self, start_step: int, stop_step: int) -> Iterator[Loaded]:
         """This worker's parts of the batches from `start_step` on and before `stop_step`.
@@ -103,9 +106,14 @@ class Loader:
         """A batch of any samples, made in this process."""
         self.rows.samples.check()
         out = self.rows.empty(len(batch.indices))
-        found = self.kept.fill(batch.indices, out)
+        crops = self.crops_of(batch)
+        found = self.rows.fill(batch.indices, out, crops) if crops else self.kept.fill(batch.indices, out)
         move(out["images"], self.shifts.of(batch))
         return _loaded(batch, out, found)
+
+    def crops_of(self, batch: Batch) -> Crops | None:
+        """What is cut out of the images of a batch; None for the middle."""
+        return Crops(self.seed, batch.epoch, *self.crop) if self.crop else None
 
     def _ahead(self, plan: Iterator[Batch]) -> Iterator[Loaded]:
         asked: deque[Batch] = deque()
@@ -116,7 +124,8 @@ class Loader:
                 stack.enter_context(pinned(workers.slots.arena.bytes))
             while True:
                 for batch in itertools.islice(plan, workers.slots.count - 1 - len(asked)):
-                    workers.submit(batch.step, batch.indices, self.shifts.of(batch))
+                    moves, crops = self.shifts.of(batch), self.crops_of(batch)
+                    workers.submit(batch.step, batch.indices, moves, crops)
                     asked.append(batch)
                 if not asked:
                     return

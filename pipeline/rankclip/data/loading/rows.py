@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any, NamedTuple
@@ -9,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from rankclip.data.loading.decoding import UndecodableError, decode
+from rankclip.data.loading.crop import Crops
+from rankclip.data.loading.decoding import Cut, UndecodableError, decode
 from rankclip.data.loading.index import REMEDY
 from rankclip.data.loading.samples import Samples
 from rankclip.errors import DataError
@@ -87,8 +89,13 @@ class Rows:
         """Arrays for `n` rows."""
         return {name: np.empty((n, *field.shape), field.dtype) for name, field in self.layout.items()}
 
-    def fill(self, indices: NDArray[np.int64], out: Arrays) -> list[Undecodable]:
+    def fill(self, indices: NDArray[np.int64], out: Arrays, crops: Crops | None = None) -> list[Undecodable]:
         """Makes the rows of samples `[n]`; says which could not be decoded.
+
+        Args:
+            indices: the samples.
+            out: where the rows go.
+            crops: of their images; None for the middle.
 
         Raises:
             DataError: a shard cannot be read, or too many samples one after the other cannot be decoded.
@@ -97,7 +104,8 @@ class Rows:
         asked = [int(i) for i in indices]
         found: list[Undecodable] = []
         for row, (i, blob) in enumerate(zip(asked, self.samples.read_all(asked), strict=True)):
-            out["index"][row] = self._image(i, blob, out["images"][row], found, row)
+            cut = functools.partial(crops.box, i) if crops else None
+            out["index"][row] = self._image(i, blob, cut, out["images"][row], found, row)
         chosen = [int(i) for i in out["index"]]
         captions = self.samples.captions(self.slot)
         out["tokens"][:] = self.tokenize([captions[i][0] for i in chosen])
@@ -108,13 +116,15 @@ class Rows:
             out["there"][:, number] = [bool(first) for first in texts]
         return found
 
-    def _image(self, i: int, blob: bytes, out: NDArray[np.uint8], found: list[Undecodable], row: int) -> int:
+    def _image(
+        self, i: int, blob: bytes, cut: Cut | None, out: NDArray[np.uint8], found: list[Undecodable], row: int
+    ) -> int:
         """Decodes sample `i`, or the next that can be decoded; which one that is."""
         tries = min(len(self), IN_A_ROW)
         for step in range(tries):
             candidate = self.now[0] = (i + step) % len(self)
             try:
-                decode(self.samples.read(candidate) if step else blob, self.size, out)
+                decode(self.samples.read(candidate) if step else blob, self.size, out, cut)
             except UndecodableError as error:
                 found.append(Undecodable(row, candidate, str(error)))
             else:

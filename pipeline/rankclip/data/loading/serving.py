@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rankclip import files, lifecycle
 from rankclip.data.loading.arena import Slots
+from rankclip.data.loading.crop import Crops
 from rankclip.data.loading.rows import Rows, Undecodable
 from rankclip.data.loading.shift import move
 from rankclip.errors import RankclipError, RunError
@@ -29,6 +30,8 @@ class Piece(NamedTuple):
     """The samples that are asked for."""
     by: NDArray[np.int16] | None
     """How far their images are moved."""
+    crops: Crops | None
+    """What is cut out of their images."""
 
 
 def serve(rows: Rows, slots: Slots, number: int, pipe: Connection, environment: Mapping[str, str]) -> None:
@@ -50,7 +53,7 @@ def answer(rows: Rows, slots: Slots, piece: Piece) -> list[Undecodable] | Rankcl
     """Makes the rows of a piece."""
     out = slots.rows(piece.slot, piece.start, piece.start + len(piece.indices))
     try:
-        found = rows.fill(piece.indices, out)
+        found = rows.fill(piece.indices, out, piece.crops)
         move(out["images"], piece.by)
     except RankclipError as error:
         return error

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from rankclip.data.loading import serving
 from rankclip.data.loading.arena import Slots, places
+from rankclip.data.loading.crop import Crops
 from rankclip.data.loading.rows import Arrays, Rows, Undecodable
 from rankclip.data.loading.serving import Piece
 from rankclip.errors import RankclipError, RunError
@@ -93,14 +94,17 @@ class Workers:
         for worker in self._workers:
             worker.process.join()
 
-    def submit(self, step: int, indices: NDArray[np.int64], by: NDArray[np.int16] | None) -> None:
+    def submit(
+        self, step: int, indices: NDArray[np.int64], by: NDArray[np.int16] | None, crops: Crops | None
+    ) -> None:
         """Asks for the batch of a step; at most `slots.count` are asked for or in use at any time."""
         batch = _Batch(step, self._submitted % self.slots.count)
         self._submitted += 1
         self._batches.append(batch)
         for start in range(0, len(indices), self._piece):
             own = slice(start, start + self._piece)
-            self._backlog.append(Piece(batch.slot, start, indices[own], None if by is None else by[own]))
+            moves = None if by is None else by[own]
+            self._backlog.append(Piece(batch.slot, start, indices[own], moves, crops))
             batch.missing += 1
         self._send()
 

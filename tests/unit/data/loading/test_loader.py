@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rankclip.data.loading import arena, rows, workers
+from rankclip.data.loading.crop import Crops
 from rankclip.data.loading.decoding import decode
 from rankclip.data.loading.loader import Loaded, Loader, kept_bytes, worker_count
 from rankclip.data.loading.order import Batch, batches
@@ -93,19 +94,20 @@ def test_a_batch_is_what_the_order_says(whole: Path, monkeypatch: pytest.MonkeyP
     assert [loaded.step for loaded in made] == list(range(3, 9))
 
 
+@pytest.mark.parametrize("crop", [None, (0.3, 0.9)])
 @pytest.mark.parametrize("folder", ["whole", "damaged"])
 def test_processes_make_the_same_batches_as_none(
-    folder: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    folder: str, crop: Any, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = request.getfixturevalue(folder)
     found = {
-        count: [copied(loaded) for loaded in loader_of(data, count, monkeypatch).batches(1, 30)]
+        count: [copied(loaded) for loaded in loader_of(data, count, monkeypatch, crop=crop).batches(1, 30)]
         for count in (0, 2)
     }
     assert len(found[0]) == len(found[2]) == 29
     for one, other in zip(found[0], found[2], strict=True):
         assert same(one[:-1], other[:-1])
-    first = found[0][:4]  # later ones are kept in memory, and nothing is said again
+    first = found[0][:4]  # later ones may be kept in memory, and nothing is said again
     assert [one[-1] for one in first] == [one[-1] for one in found[2][:4]]
 
 
@@ -195,9 +197,7 @@ def test_what_fits_into_memory_is_decoded_once(
     whole: Path, room: int, decodings: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
-    monkeypatch.setattr(
-        rows, "decode", lambda blob, size, out: seen.append(len(blob)) or decode(blob, size, out)
-    )
+    monkeypatch.setattr(rows, "decode", lambda blob, *rest: seen.append(len(blob)) or decode(blob, *rest))
     monkeypatch.setenv("RANKCLIP_CACHE_BYTES", str(room if room != 5 else 5 * rows_of(whole).row_bytes))
     made = loader_of(whole, 0, monkeypatch)
     batch = next(batches(N, BATCH, SEED))
@@ -205,6 +205,45 @@ def test_what_fits_into_memory_is_decoded_once(
     assert same(first, second)
     assert len(seen) == decodings
     assert same(first, copied(Loader(rows_of(whole), BATCH, SEED, reach=2).batch(batch)))
+
+
+CROP = (0.3, 0.9)
+
+
+def test_images_are_cut_as_their_sample_and_epoch_say(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = list(loader_of(whole, 0, monkeypatch, crop=CROP, reach=0).batches(2, 10))
+    assert {loaded.epoch for loaded in made} == {0, 1, 2}
+    picture = np.empty((3, SIZE, SIZE), np.uint8)
+    for loaded in made:
+        crops = Crops(SEED, loaded.epoch, *CROP)
+        for row, i in enumerate(loaded.indices.tolist()):
+            decode(BLOBS[i], SIZE, picture, lambda *size, i=i, crops=crops: crops.box(i, *size))
+            assert np.array_equal(loaded.images[row], picture)
+
+
+def test_cut_images_are_the_same_on_any_number_of_workers_and_from_any_step(
+    whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def images(rank: int, ranks: int, start: int) -> torch.Tensor:
+        made = loader_of(whole, 0, monkeypatch, crop=CROP, rank=rank, ranks=ranks).batches(start, 11)
+        return torch.stack([loaded.images for loaded in made])
+
+    alone = images(0, 1, 0)
+    assert torch.equal(torch.cat([images(rank, 3, 5) for rank in range(3)], dim=1), alone[5:])
+
+
+def test_cut_images_are_decoded_each_time_and_so_in_processes(
+    whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = next(batches(N, BATCH, SEED))
+    made = loader_of(whole, 0, monkeypatch, crop=CROP)
+    first, later = (made.batch(batch._replace(epoch=epoch)).images for epoch in (0, 1))
+    assert (first != later).flatten(1).any(dim=1).all()
+    assert torch.equal(made.batch(batch).images, first)
+    monkeypatch.delenv("RANKCLIP_LOADER_WORKERS")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(4))
+    assert Loader(rows_of(whole), BATCH, SEED, reach=2).workers == 0  # kept in memory
+    assert Loader(rows_of(whole), BATCH, SEED, crop=CROP).workers == 3
 
 
 @pytest.mark.parametrize(
@@ -355,19 +394,37 @@ def test_after_kill_9_no_process_is_left_and_what_they_share_has_no_name(
     assert psutil.wait_procs(below, timeout=10)[1] == []
 
 
-@pytest.mark.parametrize("count", [0, 1])
+MEMORY = """
+import sys
+from pathlib import Path
+import psutil
+from rankclip.data.loading.loader import Loader
+from rankclip.data.loading.rows import Rows
+from rankclip.data.loading.samples import Samples
+from tests.unit.data import sharded
+
+made = Loader(Rows(Samples(Path(sys.argv[1])), "raw", 48, sharded.letters), 30, 3, reach=2)
+for loaded in made.batches(0, 60):
+    if loaded.step % 10 == 9:
+        here = psutil.Process()
+        print(sum(one.memory_full_info().uss for one in [here, *here.children(recursive=True)]))
+"""
+
+
+@pytest.mark.parametrize("count", ["0", "1"])
 def test_memory_does_not_grow_from_epoch_to_epoch(
-    tmp_path: Path, count: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, count: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = sharded.write(tmp_path, sharded.pictures(300, 64), per_shard=50)
     monkeypatch.setenv("RANKCLIP_CACHE_BYTES", "0")
-    monkeypatch.setenv("RANKCLIP_LOADER_WORKERS", str(count))
-    made = Loader(Rows(Samples(folder), "raw", 48, sharded.letters), 30, SEED, reach=2)
-    used = []
-    for loaded in made.batches(0, 60):
-        if loaded.step % 10 == 9:
-            processes = [psutil.Process(), *(loader_processes() if count else [])]
-            used.append(sum(one.memory_full_info().uss for one in processes))
+    monkeypatch.setenv("RANKCLIP_LOADER_WORKERS", count)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+    root = Path(__file__).parents[4]
+    told = subprocess.run(
+        [sys.executable, "-c", MEMORY, str(folder)], stdout=subprocess.PIPE, cwd=root, check=True
+    )
+    used = [int(line) for line in told.stdout.split()]
+    assert len(used) == 6
     assert used[-1] - used[1] < 4 << 20, used
 
 
