@@ -16,10 +16,14 @@ from rankclip.data.sources import INDEXED, listed, webdataset
 from rankclip.data.sources.table import TableSpec
 from rankclip.data.tables import table_files
 from rankclip.errors import InputError
+from rankclip.models.spec import FILE
 
 CONF = Path("conf")
 GROUPS = ("data", "captions", "model", "train", "evaluation")
 """Folders of `conf/` of which `rankclip use` takes one by name: `model=shapes-vit`."""
+
+DIGEST = "pretrained_sha256"
+"""Key, below `model`, of the digest of the weights that `pretrained` names."""
 
 OBJECTIVE = re.compile(r"arms\.[^.]+\.objective(\.replay)?")
 """Where an objective is chosen by name: `arms.mine.objective=clip`, `arms.mine.objective.replay=siglip`."""
@@ -48,6 +52,22 @@ def compose(study: str, changes: Sequence[str] = (), conf: Path = CONF) -> Study
         config.assign(values, path_of(key), value)
     complete(values)
     return config.validate(values, f"study {study}")
+
+
+def changed(study: Study, changes: Sequence[str]) -> Study:
+    """An active study with `key=value` changes of its values.
+
+    Raises:
+        InputError: a key or value does not exist, or is a configuration, which `compose` takes by name.
+    """
+    values = study.dump()
+    for key, value in map(parse, changes):
+        if key in GROUPS or OBJECTIVE.fullmatch(key):
+            raise InputError(
+                f"{key}={value} takes a configuration by name, which `rankclip use` does; first that"
+            )
+        config.assign(values, path_of(key), value)
+    return config.validate(values, "the changed study")
 
 
 def names(group: str, conf: Path = CONF) -> list[str]:
@@ -113,6 +133,7 @@ def complete(values: dict[str, Any]) -> None:
     Raises:
         InputError: a file is not there.
     """
+    start_from(values.get("model"), values.get("arms"))
     source = values.get("source")
     if not isinstance(source, dict):
         return
@@ -137,6 +158,37 @@ def fill_digest(section: object, digest_of: Callable[[Path], str]) -> None:
         return
     if isinstance(path := section.get("path"), str):
         section["sha256"] = digest_of(Path(path))
+
+
+def start_from(model: object, arms: object) -> None:
+    """Sets the digest of the weights that training starts from, of the study and of arms that have others."""
+    if not isinstance(model, dict):
+        return
+    name, pretrained = model.get("name"), model.get("pretrained")
+    if model.get(DIGEST) is None:
+        model[DIGEST] = digest_of_start(name, pretrained)
+    for arm in arms.values() if isinstance(arms, dict) else ():
+        overrides = arm.get("overrides") if isinstance(arm, dict) else None
+        if isinstance(overrides, dict) and {"model.name", "model.pretrained"} & overrides.keys():
+            its_name = overrides.get("model.name", name)
+            its_own = overrides.get("model.pretrained", pretrained)
+            if its_own is not None or pretrained is not None:
+                overrides.setdefault(f"model.{DIGEST}", digest_of_start(its_name, its_own))
+
+
+def digest_of_start(model: object, pretrained: object) -> str | None:
+    """sha256 of the weights of that name, which are fetched where they are a tag's and not at hand.
+
+    Raises:
+        InputError: there are no such weights.
+    """
+    if not isinstance(pretrained, str):
+        return None
+    if FILE.search(pretrained):
+        return listed.digest_of(Path(pretrained), key="model.pretrained")
+    from rankclip.models.open_clip import fetch_tag
+
+    return files.sha256(fetch_tag(str(model), pretrained))
 
 
 def hydra_values(name: str, chosen: list[str], conf: Path) -> dict[str, Any]:

@@ -21,8 +21,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from rankclip import files
-from rankclip.errors import DataError
-from rankclip.models.spec import ModelSpec
+from rankclip.errors import DataError, InputError
+from rankclip.models import exchange
+from rankclip.models.attention import with_fewer_copies
+from rankclip.models.spec import FILE, ModelSpec
 
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -70,8 +72,9 @@ class ImageTextModel(nn.Module):
 
     def trim(self, tokens: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The tokens up to the longest caption, and the text tower's tensors of that length."""
-        # the end token is the largest; not the count of tokens but 0, which is "!" as well as the padding
-        length = int(tokens.argmax(dim=1).max()) + 1
+        length = tokens.shape[1]
+        if not tokens.is_cuda or length == self.clip.context_length:  # else trimmed where it cost no waiting
+            length = longest(tokens)
         prefix = "text." if hasattr(self.clip, "text") else ""
         state = dict(self.clip.named_parameters()) | dict(self.clip.named_buffers())
         position, mask = state[f"{prefix}positional_embedding"], state[f"{prefix}attn_mask"]
@@ -82,20 +85,36 @@ class ImageTextModel(nn.Module):
         return tokens[:, :length], constants
 
 
+def longest(tokens: Tensor) -> int:
+    """Length of the longest of some captions `[N, L]`, with its end token; waits for a GPU they are on."""
+    # the end token is the largest; not the count of tokens but 0, which is "!" as well as the padding
+    return int(tokens.argmax(dim=1).max()) + 1
+
+
 def initial_logit_scale(bounded: bool) -> float:
     """ln alpha before the first step: of 1 / 0.07, or of SigLIP's 10 where alpha has no upper bound."""
     return math.log(1 / 0.07 if bounded else 10.0)
 
 
-def build(spec: ModelSpec, seed: int, bounded: bool = True) -> ImageTextModel:
-    """A freshly initialised model; its weights are a function of `spec` and `seed` alone.
+def build(spec: ModelSpec, seed: int, bounded: bool = True, *, patch_dropout: float = 0.0) -> ImageTextModel:
+    """A model as training starts: its weights are those that `spec` names, else a function of it and `seed`.
 
     Args:
         spec: which model.
         seed: of its weights.
         bounded: as an objective says; without an upper bound of alpha it starts as SigLIP does, with a bias.
+        patch_dropout: share of an image's patches that is left out at random in training mode.
+
+    Raises:
+        DataError: the weights to start from changed since the study was made active.
+        InputError: the model has no patches to leave out, or there are no such weights of it.
     """
     register()
+    if patch_dropout and not has_patches(spec):
+        raise InputError(
+            f"train.patch_dropout {patch_dropout} leaves out patches of a ViT, and {spec.name} is a ResNet; "
+            "use 0, or a ViT"
+        )
     start = {"init_logit_scale": initial_logit_scale(bounded)}
     if not bounded:
         start["init_logit_bias"] = SIGMOID_BIAS
@@ -103,14 +122,51 @@ def build(spec: ModelSpec, seed: int, bounded: bool = True) -> ImageTextModel:
         torch.manual_seed(seed)
         with untrained_on_purpose():
             clip = open_clip.create_model(
-                spec.name, precision="fp32", device="cpu", output_dict=False, **start
-            )
+                spec.name, precision="fp32", device="cpu", output_dict=False,
+                force_patch_dropout=patch_dropout, **start,
+            )  # fmt: skip
     clip = clip.to(memory_format=torch.channels_last)
+    with_fewer_copies(clip)
     preprocess = open_clip.get_model_preprocess_cfg(clip)
     size = preprocess["size"]
-    return ImageTextModel(
+    model = ImageTextModel(
         clip, size if isinstance(size, int) else size[0], preprocess["mean"], preprocess["std"]
     )
+    if spec.pretrained is not None:
+        tag = not FILE.search(spec.pretrained)
+        path = fetch_tag(spec.name, spec.pretrained) if tag else Path(spec.pretrained)
+        exchange.start(clip, spec, path)
+    return model
+
+
+def fetch_tag(name: str, tag: str) -> Path:
+    """open_clip's copy of the published weights of a tag, fetched where it has none.
+
+    Raises:
+        InputError: the model has no such tag, or has it with another activation, or they cannot be fetched.
+    """
+    register()
+    published = open_clip.get_pretrained_cfg(name, tag)
+    if not published:
+        known = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
+        raise InputError(f"{name} has no pretrained weights {tag!r}; its tags are {known}; a file is ./{tag}")
+    if published.get("quick_gelu", False) and not open_clip.get_model_config(name).get("quick_gelu", False):
+        raise InputError(
+            f"the weights {tag!r} are of {name}-quickgelu, not of {name}: choose model={name}-quickgelu"
+        )
+    try:
+        return Path(open_clip.download_pretrained(published))
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(
+            f"the weights {tag!r} of {name} cannot be fetched ({files.one_line(error)}); "
+            "fetch them elsewhere and give the file as model.pretrained"
+        ) from error
+
+
+def has_patches(spec: ModelSpec) -> bool:
+    """Whether the image tower is a ViT."""
+    register()
+    return not isinstance(open_clip.get_model_config(spec.name)["vision_cfg"]["layers"], list)
 
 
 @contextmanager
@@ -202,20 +258,36 @@ def load_weights(spec: ModelSpec, path: Path) -> ImageTextModel:
         raise DataError(
             f"{path} is not readable as model weights ({files.one_line(error)}); run the pretrain stage again"
         ) from error
-    model = build(spec, seed=0, bounded="logit_bias" not in weights)
-    wanted = model.clip.state_dict()
-    wrong = [
-        name
-        for name in sorted(wanted.keys() | weights.keys())
-        if name not in wanted or name not in weights or wanted[name].shape != weights[name].shape
-    ]
-    if wrong:
+    model = build(ModelSpec(name=spec.name), seed=0, bounded="logit_bias" not in weights)
+    if wrong := exchange.differing(weights, model.clip.state_dict()):
         raise DataError(
             f"{path} is a checkpoint of another model: {len(wrong)} tensors differ from {spec.name}, "
             f"the first is {wrong[0]}; evaluate it with the model it was trained as"
         )
     model.clip.load_state_dict(weights)
     return model
+
+
+def import_weights(spec: ModelSpec, path: Path) -> ImageTextModel:
+    """The model with weights that another program saved.
+
+    Raises:
+        InputError: the file is not readable as weights, or is of another model.
+    """
+    weights = exchange.read(path)
+    model = build(spec, seed=0, bounded="logit_bias" not in weights)
+    exchange.fill(model.clip, weights, path, spec.name)
+    return model
+
+
+def published_config(model: ImageTextModel, spec: ModelSpec) -> dict[str, Any]:
+    """What open_clip makes the model of again, as it stands in `open_clip_config.json` on Hugging Face."""
+    config = open_clip.get_model_config(spec.name)
+    if "logit_bias" in model.clip.state_dict():
+        config["init_logit_bias"] = SIGMOID_BIAS  # else open_clip makes a model without one
+    preprocess = open_clip.get_model_preprocess_cfg(model.clip)
+    kept = ("mean", "std", "interpolation", "resize_mode")
+    return {"model_cfg": config, "preprocess_cfg": {name: preprocess[name] for name in kept}}
 
 
 class Encoder:
@@ -228,19 +300,19 @@ class Encoder:
 
     @torch.inference_mode()
     def encode_images(self, images: Sequence[bytes]) -> Tensor:
-        """Embeddings `[N, D]`, float32, unit rows."""
-        size = self.model.image_size
+        """Embeddings `[N, D]`, float32, unit rows, on the model's device."""
+        size, device = self.model.image_size, self.model.mean.device
         rows = [
-            self.model(torch.stack([pixels(image, size) for image in batch]), None)[0]
+            self.model(torch.stack([pixels(image, size) for image in batch]).to(device), None)[0]
             for batch in split(images, self.batch_size)
         ]
         return torch.cat(rows)
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
-        """Embeddings `[N, D]`, float32, unit rows."""
-        rows = [self.model(None, tokenize(self.spec, batch))[1] for batch in split(texts, self.batch_size)]
-        return torch.cat(rows)
+        """Embeddings `[N, D]`, float32, unit rows, on the model's device."""
+        batches = (tokenize(self.spec, batch) for batch in split(texts, self.batch_size))
+        return torch.cat([self.model(None, tokens.to(self.model.mean.device))[1] for tokens in batches])
 
 
 def split(items: Sequence[Any], size: int) -> list[Sequence[Any]]:

@@ -1,0 +1,1 @@
+"""Trained models to and from other programs: what `rankclip export` and `rankclip import` do."""
