@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import os
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from rankclip.errors import InputError, Stuck
+
+Value = TypeVar("Value")
+
+GRACE_S = 10.0
+"""Seconds that a worker whose collective took too long gives the others to say that theirs did too."""
 
 
 def _together() -> bool:
@@ -34,6 +46,61 @@ def sizes(n: int, device: torch.device) -> list[int]:
     dist.all_reduce(told)
     found: list[int] = told.tolist()
     return found
+
+
+def timeout_s() -> float:
+    """Longest time that workers wait for each other, RANKCLIP_COLLECTIVE_TIMEOUT_S.
+
+    Raises:
+        InputError: it is no positive number.
+    """
+    text = os.environ.get("RANKCLIP_COLLECTIVE_TIMEOUT_S") or "1800"
+    with suppress(ValueError):
+        if 0 < (seconds := float(text)) < 1e7:
+            return seconds
+    raise InputError(f"RANKCLIP_COLLECTIVE_TIMEOUT_S is {text!r}; set it to seconds, more than 0")
+
+
+@contextmanager
+def stuck_named(grace_s: float = GRACE_S) -> Iterator[None]:
+    """Names the workers for which the others waited too long in the block, as torch's own error does not.
+
+    Every worker tells of itself where the group met (its store) when a collective fails it; who tells nothing
+    is stuck. For gloo: of NCCL torch ends the process, and its log names the collective.
+
+    Raises:
+        Stuck: a collective took longer than the process group allows.
+    """
+    if world_size() == 1:
+        yield
+        return
+    store = dist.distributed_c10d._get_default_store()
+    store.set(f"rankclip/place/{rank()}", f"{socket.gethostname()} process {os.getpid()}")
+    try:
+        yield
+    except RuntimeError as error:
+        with suppress(RuntimeError):  # the store may have gone with the worker that had it
+            store.set(f"rankclip/failed/{rank()}", "")
+        if "timed out" not in str(error).lower():
+            raise
+        raise Stuck(
+            f"{_absent(store, grace_s)} did not come to where the others waited, for {timeout_s():g} s "
+            "(RANKCLIP_COLLECTIVE_TIMEOUT_S); look what holds it up there, a disk that hangs say"
+        ) from error
+
+
+def _absent(store: Any, grace_s: float) -> str:
+    """The ranks, and their places, that have not said that they failed too."""
+    absent, deadline = list(range(world_size())), time.monotonic() + grace_s
+    store.set_timeout(timedelta(seconds=grace_s))
+    try:
+        while absent and time.monotonic() < deadline:
+            absent = [other for other in absent if not store.check([f"rankclip/failed/{other}"])]
+            time.sleep(0.05)
+        places = [f"{other} ({store.get(f'rankclip/place/{other}').decode()})" for other in absent]
+    except RuntimeError:  # the store does not answer
+        places = []
+    return f"rank {', '.join(places)}" if places else "a worker"
 
 
 class _Gather(torch.autograd.Function):
@@ -92,10 +159,19 @@ def summed(value: Tensor) -> Tensor:
     return total
 
 
-def agreed(decision: bool) -> bool:
-    """What the first worker decides, on every worker."""
+def agreed(decision: Value) -> Value:
+    """What the first worker decides, on every worker: any plain value."""
     if world_size() == 1:
         return decision
     told = [decision]
     dist.broadcast_object_list(told, src=0)
     return told[0]
+
+
+def largest(values: Sequence[float], device: torch.device) -> list[float]:
+    """The largest of each of these values that a worker has; a collective on that device."""
+    told = torch.tensor(values, dtype=torch.float64, device=device)
+    if world_size() > 1:
+        dist.all_reduce(told, dist.ReduceOp.MAX)
+    found: list[float] = told.tolist()
+    return found

@@ -4,6 +4,8 @@ RankclipError
 ├── InputError       something the user wrote or pointed at is wrong; the command line exits with 2
 ├── DataError        stored data are missing, damaged or of another run; exits with 1
 └── RunError         a run could not go on (a worker died, a loss is not finite, a folder is locked); with 1
+    ├── Preempted    a run was asked to stop and has saved its state; with 143, as after SIGTERM
+    └── Stuck        a worker did not come to where the others wait for it; to start again may mend it
 
 Every message is one line: what was wrong, the value, and the remedy.
 """
@@ -35,6 +37,16 @@ class DataError(RankclipError):
 
 class RunError(RankclipError):
     """A run could not go on."""
+
+
+class Preempted(RunError):  # noqa: N818  nothing is wrong
+    """A run was asked to stop, and goes on from where it is when the same command is given again."""
+
+    exit_code = 143
+
+
+class Stuck(RunError):  # noqa: N818  as Preempted, told apart by its remedy
+    """A worker did not come to where the others wait for it."""
 
 
 def disk_full(error: BaseException) -> str:

@@ -73,9 +73,9 @@ def test_alone_nothing_is_copied() -> None:
 
 
 def trained(
-    rank: int, workers: int, name: str, dtype: torch.dtype, micro_batch: int | None
+    rank: int, workers: int, name: str, dtype: torch.dtype, micro_batch: int | None, spoilt: bool = False
 ) -> dict[str, Any]:
-    """The weights and the losses of fifty steps."""
+    """The weights, losses and norms of fifty steps, with one image that is not finite in some if `spoilt`."""
     own = Towers(biased=not OBJECTIVES[name].bounded, dtype=dtype)
     model = nn.parallel.DistributedDataParallel(own) if workers > 1 else own
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.1)
@@ -83,11 +83,14 @@ def trained(
     losses = []
     for step in range(STEPS):
         pixels, tokens = batch(PAIRS, seed=step, dtype=dtype)
+        if spoilt and step % 7 == 3:
+            pixels[-1, 0] = torch.nan  # of the last worker alone
         found = train_step(
             model, optimizer, OBJECTIVES[name], pixels[rows], tokens[rows], step / STEPS,
             shuffle_of(PAIRS, seed=3, step=step), micro_batch=micro_batch,
         )  # fmt: skip
-        losses.append(found["loss"])
+        assert bool(found.finite) != (spoilt and step % 7 == 3)
+        losses.append(torch.stack([found.values["loss"], found.gradient_norm]))
     return {
         **{name: value.detach() for name, value in own.state_dict().items()},
         "losses": torch.stack(losses),
@@ -105,7 +108,9 @@ CASES = {
 
 def training(rank: int, workers: int, folder: str) -> None:
     with group(rank, workers, folder):
-        found = {case: trained(rank, workers, *case) for case in CASES}
+        found: dict[Any, Any] = {case: trained(rank, workers, *case) for case in CASES}
+        for micro_batch in (None, 4):
+            found[micro_batch] = trained(rank, workers, "siglip", torch.float64, micro_batch, spoilt=True)
     torch.save(found, Path(folder, f"rank-{rank}.pt"))
 
 
@@ -123,3 +128,13 @@ def test_fifty_steps_of_two_workers_are_those_of_one(
     for worker in two_workers:
         for tensor, expected in one.items():
             assert (worker[case][tensor] - expected).norm() <= CASES[case] * expected.norm(), tensor
+
+
+@pytest.mark.parametrize("micro_batch", [None, 4])
+def test_what_is_not_finite_on_one_worker_is_left_out_by_all(
+    two_workers: list[dict[Any, dict[str, Tensor]]], micro_batch: int | None
+) -> None:
+    one = trained(0, 1, "siglip", torch.float64, None, spoilt=True)
+    for worker in two_workers:
+        for tensor, expected in one.items():
+            torch.testing.assert_close(worker[micro_batch][tensor], expected, equal_nan=True)

@@ -79,16 +79,18 @@ def batch(pairs: int, seed: int = 1, dtype: torch.dtype = torch.float64) -> tupl
 def moved(
     model: nn.Module, objective: Objective, rows: slice, pairs: int, **options: Any
 ) -> dict[str, Tensor]:
-    """Gradients of one step, as what plain descent at rate 1 takes off each parameter, and its losses."""
+    """Gradients of a step, as what plain descent at rate 1 takes off each parameter, its losses and norm."""
     own = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
     before = {name: parameter.detach().clone() for name, parameter in own.named_parameters()}
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     pixels, tokens = batch(pairs)
     shuffle = shuffle_of(pairs, seed=3, step=4)
     torch.manual_seed(5)
-    losses = train_step(model, optimizer, objective, pixels[rows], tokens[rows], 1.0, shuffle, **options)
+    step = train_step(model, optimizer, objective, pixels[rows], tokens[rows], 1.0, shuffle, **options)
+    assert step.finite
     found = {name: before[name] - parameter.detach() for name, parameter in own.named_parameters()}
-    return found | {f"loss of {name}": value for name, value in losses.items()}
+    found["norm of the gradient"] = step.gradient_norm
+    return found | {f"loss of {name}": value for name, value in step.values.items()}
 
 
 def assert_close(found: dict[str, Tensor], expected: dict[str, Tensor], share: float = 1e-10) -> None:

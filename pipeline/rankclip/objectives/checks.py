@@ -10,11 +10,16 @@ from torch import Tensor
 from rankclip.objectives.batch import NORM_ERROR, Batch
 
 
+class NotFiniteError(ValueError):
+    """An embedding holds NaN or infinity, which is told on all workers alike."""
+
+
 def check(batch: Batch) -> None:
     """Looks at everything a batch holds.
 
     Raises:
-        ValueError: what is wrong, with its numbers and the remedy.
+        NotFiniteError: an embedding holds NaN or infinity.
+        ValueError: whatever else is wrong, with its numbers and the remedy.
     """
     _check_shapes(batch)
     norms = {
@@ -38,23 +43,24 @@ def check(batch: Batch) -> None:
         raise ValueError(f"alpha = exp(logit scale) is {alpha}; it must be finite and above zero")
     for (name, norm), unit in zip(norms.items(), right, strict=False):
         if not unit:
-            raise ValueError(_longest(name, norm))
+            raise _wrong_length(name, norm)
     for fault, fine in zip(usable, right[len(norms) :], strict=True):
         if not fine:
             raise ValueError(fault)
 
 
-def _longest(name: str, norm: Tensor) -> str:
+def _wrong_length(name: str, norm: Tensor) -> ValueError:
     """What is said of the embedding whose length is furthest from 1."""
     row = int((norm - 1.0).abs().nan_to_num(math.inf, math.inf).argmax())
     length = norm[row].item()
+    told = f"{name} embedding {row} of the batch has length {length:.4g}; "
     if not math.isfinite(length):
-        remedy = (
-            "it holds NaN or infinity, as when training diverges; lower the learning rate or check the data"
+        return NotFiniteError(
+            f"{told}it holds NaN or infinity, as when training diverges; lower the learning rate or check "
+            "the data"
         )
-    else:
-        remedy = "it is a vector of zeros" if length == 0.0 else "normalise embeddings to length 1"
-    return f"{name} embedding {row} of the batch has length {length:.4g}; {remedy}"
+    remedy = "it is a vector of zeros" if length == 0.0 else "normalise embeddings to length 1"
+    return ValueError(told + remedy)
 
 
 def _check_shapes(batch: Batch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,55 +14,105 @@ import torch
 from rankclip import files
 from rankclip.errors import DataError
 
-NAME = "checkpoint.pt"
+NAME = re.compile(r"checkpoint-(\d+)\.pt")
+"""Of a checkpoint: the steps that were done."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """State after `step` optimiser steps. The place in the data follows from (seed, step)."""
+    """State after `step` optimiser steps, from which the place in the data and random numbers follow."""
 
     step: int
     model: dict[str, Any]
     optimizer: dict[str, Any]
-    random: torch.Tensor
-    """State of torch's random numbers on the CPU."""
     elapsed_s: float
     """Seconds trained so far, over all attempts."""
     metrics_bytes: int
     """Length of metrics.jsonl when this was saved; what came later is trained again."""
     averaged: dict[str, Any] | None = None
     """The averaged model, where the objective has one as its teacher."""
+    left_out: int = 0
+    """Batches so far whose loss or gradient was not finite."""
 
 
-def save(folder: Path, checkpoint: Checkpoint) -> None:
-    """Replaces the folder's checkpoint; a crash in between leaves the old one."""
+def path(folder: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies."""
+    return folder / f"checkpoint-{step}.pt"
+
+
+def steps(folder: Path) -> list[int]:
+    """The steps of a folder's checkpoints, the last one last."""
+    found = (NAME.fullmatch(each.name) for each in folder.glob("checkpoint-*.pt"))
+    return sorted(int(match[1]) for match in found if match)
+
+
+def save(folder: Path, checkpoint: Checkpoint, keep: int = 1) -> None:
+    """Adds a checkpoint, then deletes all but the last `keep`; a crash in between leaves the old ones.
+
+    Those of later steps go too: a run that is here again was taken back to before them.
+    """
     # opened here: by a path torch raises a RuntimeError on a full disk that does not say so
-    with files.replace(folder / NAME) as beside, beside.open("wb") as file:
+    with files.replace(path(folder, checkpoint.step)) as beside, beside.open("wb") as file:
         torch.save(vars(checkpoint), file)
+    known = steps(folder)
+    kept = [step for step in known if step <= checkpoint.step][-keep:]
+    for step in set(known) - set(kept):
+        path(folder, step).unlink(missing_ok=True)
 
 
 def delete(folder: Path) -> None:
-    """Deletes the folder's checkpoint, if it has one."""
-    (folder / NAME).unlink(missing_ok=True)
+    """Deletes the folder's checkpoints, and what killed writers left of some."""
+    for step in steps(folder):
+        path(folder, step).unlink(missing_ok=True)
+    sweep(folder)
+
+
+def sweep(folder: Path) -> None:
+    """Deletes what killed writers left; whoever calls this holds the folder's lock."""
+    for left in folder.glob(".checkpoint-*.pt.*.tmp"):
+        left.unlink(missing_ok=True)
 
 
 def load(folder: Path) -> Checkpoint | None:
-    """The folder's checkpoint, if it has one.
+    """The folder's last checkpoint that is whole, if it has one; a line in the log names each that is not.
 
     Raises:
-        DataError: it is damaged.
+        DataError: it has some and none is whole.
     """
-    path = folder / NAME
-    if not path.exists():
-        return None
+    sweep(folder)
+    wrong: DataError | None = None
+    for step in reversed(steps(folder)):
+        try:
+            return read(path(folder, step), checked=True)
+        except DataError as error:
+            wrong = wrong or error
+            logger.warning("%s; an earlier one is looked for", error)
+    if wrong:
+        raise wrong
+    return None
+
+
+def read(file: Path, *, checked: bool = False) -> Checkpoint:
+    """A checkpoint.
+
+    Args:
+        file: its path.
+        checked: whether its bytes are compared with their checksums, which torch does not do.
+
+    Raises:
+        DataError: it is missing or damaged.
+    """
     try:
-        with zipfile.ZipFile(path) as archive:  # torch itself reads changed bytes without a word
-            changed = archive.testzip()
-        if changed:
-            raise zipfile.BadZipFile(f"bad checksum of {changed}")
-        return Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
+        if checked:
+            with zipfile.ZipFile(file) as archive:
+                changed = archive.testzip()
+            if changed:
+                raise zipfile.BadZipFile(f"bad checksum of {changed}")
+        return Checkpoint(**torch.load(file, map_location="cpu", weights_only=True))
     except Exception as error:  # changed bytes that are unpickled may raise anything
         raise DataError(
-            f"{path} is not a checkpoint ({files.one_line(error)}); "
-            "delete it to train this run from its start"
+            f"{file} is not a checkpoint ({files.one_line(error)}); delete it to train this run from the "
+            "checkpoint before it, or from its start"
         ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from rankclip.data.loading.quarantine import Entry, Quarantine
 from rankclip.data.loading.rows import Rows
 from rankclip.data.loading.samples import Samples
 from rankclip.errors import InputError
-from rankclip.models.open_clip import tokenize
+from rankclip.models.open_clip import longest, tokenize
 from rankclip.models.spec import ModelSpec
 from rankclip.training.request import QUARANTINE, TrainRequest
 
@@ -52,7 +52,7 @@ class Feed:
         self.loader = Loader(
             self.rows, train.batch_size, request.seed,
             rank=distributed.rank(), ranks=distributed.world_size(),
-            reach=train.shift_pixels, pinned=device.type == "cuda",
+            reach=train.shift_pixels, crop=train.crop, pinned=device.type == "cuda",
         )  # fmt: skip
         self.quarantine = Quarantine(request.folder / QUARANTINE, writes=distributed.rank() == 0)
         self.met: list[Entry] = []
@@ -83,6 +83,10 @@ class Feed:
             ]  # fmt: skip
             yield self._on_device(loaded)
 
+    def keys(self, indices: Iterable[int]) -> list[str]:
+        """What samples `[n]` are called."""
+        return [self.samples.keys[int(i)] for i in indices]
+
     def batch(self, chosen: NDArray[np.int64], epoch: int) -> Loaded:
         """These samples `[n]` as a batch of an epoch has them."""
         return self.loader.batch(Batch(0, epoch, chosen))
@@ -96,6 +100,8 @@ class Feed:
             tensor.to(self.device, non_blocking=True)
             for tensor in (loaded.images, loaded.tokens, loaded.described, loaded.there)
         )
+        if self.device.type != "cpu":  # trimmed here, the model need not wait for the device to do it
+            tokens = tokens[:, : longest(loaded.tokens)]
         return loaded._replace(images=images, tokens=tokens, described=described, there=there)
 
     def settle(self, step: int) -> int:

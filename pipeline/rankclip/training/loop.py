@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from rankclip import distributed, files
-from rankclip.data.benchmarks.benchmark import BenchmarkSplit
-from rankclip.data.benchmarks.benchmark_folder import read_split
 from rankclip.data.loading.loader import Loaded
-from rankclip.errors import DataError, RunError
+from rankclip.errors import DataError, Preempted, RunError
 from rankclip.evaluation.suite import validation_top1
 from rankclip.models.open_clip import Encoder, build
 from rankclip.objectives.batch import Batch as Pairs
 from rankclip.training import checkpoint as checkpoints
+from rankclip.training.batch_norm import batch_norms
 from rankclip.training.checkpoint import Checkpoint
+from rankclip.training.device import chosen
 from rankclip.training.feed import Feed
+from rankclip.training.interruption import Pauses
+from rankclip.training.left_out import LeftOut
 from rankclip.training.logit_scale import clamp_alpha, follow, path_of
-from rankclip.training.optim import build_optimizer, learning_rate
-from rankclip.training.parallel import batch_norms, parallel, refuse
+from rankclip.training.meter import Meter
+from rankclip.training.optim import build_optimizer, set_rates
+from rankclip.training.parallel import prepared, refuse
 from rankclip.training.request import CODE, TrainRequest
-from rankclip.training.step import diagnostics, finite, shuffle_of, train_step
+from rankclip.training.step import diagnostics, shuffle_of, train_step
 from rankclip.training.teachers import Teachers
+from rankclip.training.validation import validation_set
+from rankclip.training.verdicts import Verdicts
 
 Report = dict[str, Any]
 
@@ -33,47 +39,61 @@ Report = dict[str, Any]
 class Training:
     """A run from its checkpoint, or its start, to its end.
 
+    Args:
+        request: the run.
+        stopping: says whether this worker was asked to stop.
+
     Raises:
         DataError: shards, benchmarks or checkpoint are missing or damaged.
-        InputError: the recipe does not fit the data or the workers.
+        InputError: the recipe does not fit the data, the workers or the device.
     """
 
-    def __init__(self, request: TrainRequest) -> None:
+    def __init__(self, request: TrainRequest, stopping: Callable[[], bool] = lambda: False) -> None:
         files.require_code(request.key, request.code, CODE)
         torch.set_num_threads(request.train.threads)
-        torch.manual_seed(request.seed)
         self.request, self.spec, self.objective = request, request.train, request.objective
-        self.model = build(request.model, request.seed, self.objective.bounded)
-        refuse(self.spec.batch_size, self.model)
-        self.feed = Feed(request, self.model.image_size, self.model.mean.device)
+        self.device = chosen(request.machine)
+        dropped = self.spec.patch_dropout
+        self.model = build(request.model, request.seed, self.objective.bounded, patch_dropout=dropped)
+        self.model.to(self.device)
+        refuse(self.spec.batch_size, self.model, device=self.device)
+        self.feed = Feed(request, self.model.image_size, self.device)
         leader = request.followed
         self.path = None if leader is None else path_of(leader, request.key)
         self.model.logit_scale.requires_grad_(self.path is None)
         self.optimizer = build_optimizer(self.model, self.spec)
         self.teachers = Teachers(self.objective.needs, request.key, self.feed, self.model, self.spec)
         self.sets = [validation_set(request, name) for name in self.spec.validation]
-        self.step, self.elapsed_s, self.metrics_bytes = 0, 0.0, 0
+        self.left_out, self.verdicts = LeftOut(request, self.feed), Verdicts()
+        self.step, self.metrics_bytes = 0, 0
+        self.meter = Meter(self.spec, self.device)
+        self.asked = False
+        self.pauses = Pauses(request.machine.checkpoint_minutes, stopping, self.device)
         self.resume()
         if self.path is not None:
             self.settle_alpha()
 
     def resume(self) -> None:
-        """Goes back to where the last checkpoint was saved."""
-        saved = checkpoints.load(self.request.folder)
-        self.feed.quarantine.rewind(saved.step if saved else 0)
-        if saved is None:
+        """Goes back to where the last checkpoint was saved: the last that the first worker finds whole."""
+        folder, first = self.request.folder, distributed.rank() == 0
+        saved = checkpoints.load(folder) if first else None
+        step = distributed.agreed(saved.step if saved else 0)
+        self.feed.quarantine.rewind(step)
+        if not step:
+            self.left_out.rewind(0, 0)
             return
+        saved = saved or checkpoints.read(checkpoints.path(folder, step))
         try:
             self.model.load_state_dict(saved.model)
             self.optimizer.load_state_dict(saved.optimizer)
             self.teachers.load_state_dict(saved.averaged)
         except (RuntimeError, ValueError) as error:
             raise DataError(
-                f"{self.request.folder / checkpoints.NAME} is a checkpoint of another model than "
+                f"{checkpoints.path(folder, step)} is a checkpoint of another model than "
                 f"{self.request.model.name} ({files.one_line(error)}); delete it to train from the start"
             ) from error
-        torch.set_rng_state(saved.random)
-        self.step, self.elapsed_s, self.metrics_bytes = saved.step, saved.elapsed_s, saved.metrics_bytes
+        self.left_out.rewind(step, saved.left_out)
+        self.step, self.meter.elapsed_s, self.metrics_bytes = step, saved.elapsed_s, saved.metrics_bytes
 
     def save(self, metrics_bytes: int) -> None:
         """Saves a checkpoint of this moment."""
@@ -81,63 +101,111 @@ class Training:
             step=self.step,
             model=self.model.state_dict(),
             optimizer=self.optimizer.state_dict(),
-            random=torch.get_rng_state(),
-            elapsed_s=self.elapsed_s,
+            elapsed_s=self.meter.elapsed_s,
             metrics_bytes=metrics_bytes,
             averaged=self.teachers.state_dict(),
+            left_out=len(self.left_out),
         )
-        checkpoints.save(self.request.folder, state)
+        checkpoints.save(self.request.folder, state, self.request.machine.keep_checkpoints)
 
     def reports(self) -> Iterator[Report]:
         """Trains; yields a report for each line of metrics.jsonl, numbers by name.
 
-        When a report has `checkpoint: True`, the caller calls `save` before it goes on.
-        """
-        wrapped = parallel(self.model)
-        self.model.train()
-        since, first = time.monotonic(), self.step
-        for batch in self.feed.batches(self.step, self.spec.steps):
-            rate = self.advance(wrapped, batch)
-            validates, saves = self.due(self.spec.validate_every), self.due(self.spec.checkpoint_every)
-            if not (self.due(self.spec.log_every) or validates or saves or self.diagnosed):
-                continue
-            now = time.monotonic()
-            self.elapsed_s += now - since
-            speed = (self.step - first) * self.spec.batch_size / max(now - since, 1e-9)
-            report = {"step": self.step, "epoch": batch.epoch, **self.values(), "lr": rate}
-            report |= {"samples_per_s": round(speed, 1), "elapsed_s": round(self.elapsed_s, 1)}
-            report |= {"quarantined": self.feed.settle(self.step), **self.diagnosed}
-            if validates:
-                report |= self.validate()
-            yield report | {"checkpoint": saves}
-            since, first = time.monotonic(), self.step
-
-    def advance(self, wrapped: nn.Module, batch: Loaded) -> float:
-        """One step; returns its learning rate.
+        When a report has `checkpoint: True`, the caller calls `save` before it goes on. One that has nothing
+        else is no line: it is time to save.
 
         Raises:
-            RunError: training has diverged.
+            Preempted: a worker was asked to stop; what was yielded last was the save.
+            RunError: too many batches have no finite loss.
         """
-        rate = learning_rate(self.spec, self.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        self.model.train()
+        wrapped: nn.Module | None = None
+        for batch in self.meter.waiting(self.feed.batches(self.step, self.spec.steps)):
+            if wrapped is None:
+                self.meter.count_flops(self.model, batch.tokens)
+                wrapped = prepared(self.model, self.request.machine, self.device)
+            self.advance(wrapped, batch)
+            self.judge()
+            validates, saves = self.due(self.spec.validate_every), self.due(self.spec.checkpoint_every)
+            line = self.due(self.spec.log_every) or validates or saves or bool(self.diagnosed)
+            saves, stops = saves or self.asked, self.asked and self.stops()
+            if not (line or saves):
+                continue
+            report = self.report(batch.epoch)
+            if validates:
+                report |= self.validate()
+            yield (report if line else {}) | {"checkpoint": saves}
+            if saves:
+                self.pauses.saved()
+                self.asked = False
+            if stops:
+                raise Preempted(
+                    f"{self.request.key}: stopped as asked and saved at step {self.step} of "
+                    f"{self.spec.steps}; run the same command again to go on"
+                )
+            self.meter.restart()
+
+    def judge(self, *, wait: bool = False) -> None:
+        """Counts batches that were left out, and notes whether a worker asked for a save.
+
+        Args:
+            wait: whether to wait for what a GPU says of the last step.
+
+        Raises:
+            RunError: one batch too many was left out.
+        """
+        for verdict in self.verdicts.known(wait=wait):
+            self.asked |= verdict.asked
+            if verdict.fault:
+                self.left_out.add(verdict.step, verdict.fault)
+
+    def stops(self) -> bool:
+        """Whether a worker is to stop, and there is a step to stop before; a collective."""
+        return self.pauses.stops() and self.step < self.spec.steps
+
+    def report(self, epoch: int) -> Report:
+        """What is known after a step; waits for the device, and for the other workers."""
+        self.judge(wait=True)
+        skipped = {"skipped": len(self.left_out)} if len(self.left_out) else {}
+        return {
+            "step": self.step,
+            "epoch": epoch,
+            **self.values(),
+            "lr": self.rates[0],
+            "lr_logit_scale": self.rates[1],
+            **self.meter.read(),
+            "quarantined": self.feed.settle(self.step),
+            **skipped,
+            **self.diagnosed,
+        }
+
+    def advance(self, wrapped: nn.Module, batch: Loaded) -> None:
+        """One step.
+
+        Raises:
+            RunError: the batch has no loss.
+        """
+        self.rates = set_rates(self.optimizer, self.spec, self.step)
         shuffle = shuffle_of(self.spec.batch_size, self.request.seed, self.step)
         progress = self.step / self.spec.steps
+        start_random(random_seed(self.request.seed, self.step, distributed.rank()), self.device)
         self.step += 1
         diagnosed = bool(self.spec.diagnose_every and self.due(self.spec.diagnose_every))
         examine = self.examine if diagnosed else None
         teachers = self.teachers.of(self.model, batch, diagnosed=diagnosed)
         self.diagnosed: dict[str, float] = {}
         try:
-            self.losses = train_step(
+            done = train_step(
                 wrapped, self.optimizer, self.objective, batch.images, batch.tokens, progress, shuffle,
                 teachers=teachers, micro_batch=self.spec.micro_batch, examine=examine,
+                precision=self.spec.precision, clip_norm=self.spec.clip_norm, asking=self.pauses.asked_for(),
             )  # fmt: skip
         except ValueError as error:
             raise RunError(f"{self.request.key}: step {self.step}: {files.one_line(error)}") from error
+        self.verdicts.add(self.step, done)
+        self.losses = done.values | {"gradient_norm": done.gradient_norm}
         self.settle_alpha()
         self.teachers.update(self.model, self.step)
-        return rate
 
     def examine(self, batch: Pairs) -> None:
         """Keeps what diagnostics say of a step."""
@@ -155,13 +223,12 @@ class Training:
         return self.step % every == 0 or self.step == self.spec.steps
 
     def values(self) -> dict[str, float]:
-        """Loss, terms and alpha of the last step.
-
-        Raises:
-            RunError: one is not finite.
-        """
-        alpha = self.model.logit_scale.detach().exp()
-        return finite(self.losses | {"logit_scale": alpha}, self.step, self.request.key)
+        """Loss, terms, norm of the gradient and alpha of the last step; those that a batch left out has."""
+        named = self.losses | {"logit_scale": self.model.logit_scale.detach().exp()}
+        numbers = torch.stack(
+            [value.double() for value in named.values()]
+        ).tolist()  # one wait for the device
+        return {name: number for name, number in zip(named, numbers, strict=True) if math.isfinite(number)}
 
     def inexact(self) -> dict[str, str]:
         """What the record must say of a recipe that does not train on exactly its batches."""
@@ -178,16 +245,13 @@ class Training:
         return scores
 
 
-def validation_set(request: TrainRequest, name: str) -> BenchmarkSplit:
-    """The validation split of a benchmark.
+def random_seed(seed: int, step: int, rank: int) -> int:
+    """What torch's random numbers start from in a step of a worker, so that a resumed run draws the same."""
+    return int(np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)[0])
 
-    Raises:
-        DataError: it is missing, damaged, or not the one that the driver's manifest lists.
-    """
-    split = read_split(request.benchmarks / f"wds_{name}", "val")
-    if split.digest != request.validation[name]:
-        raise DataError(
-            f"{request.benchmarks / f'wds_{name}'} ({split.digest}) is not what its manifest lists "
-            f"({request.validation[name]}); make it again with `dvc repro -f -s benchmarks`"
-        )
-    return split
+
+def start_random(seed: int, device: torch.device) -> None:
+    """Sets the generators that a step on a device draws from; torch.manual_seed takes far longer."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)

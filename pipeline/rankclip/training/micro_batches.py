@@ -6,14 +6,16 @@ GradCache; Gao et al., RepL4NLP 2021, section 3.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from rankclip.training.parallel import batch_norms
+from rankclip.training.batch_norm import uncounted
+from rankclip.training.device import Precision, lowered, widened
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,9 @@ class Embedded:
     """To be called after the backward of the loss, whose gradients it takes to the parameters."""
 
 
-def embed(model: nn.Module, pixels: Tensor, tokens: Tensor, size: int | None) -> Embedded:
+def embed(
+    model: nn.Module, pixels: Tensor, tokens: Tensor, size: int | None, precision: Precision = "fp32"
+) -> Embedded:
     """Embeds a batch, at most `size` pairs at once; `None` for all.
 
     Embeddings, loss and gradients are those of the whole batch, for a model that treats each pair by itself.
@@ -38,23 +42,33 @@ def embed(model: nn.Module, pixels: Tensor, tokens: Tensor, size: int | None) ->
         pixels: `[n, ...]`.
         tokens: `[n, ...]`.
         size: pairs of a micro-batch.
+        precision: in which the towers compute.
     """
+    run = functools.partial(outputs, model, precision=precision)
     if size is None or len(pixels) <= size:
-        return Embedded(model(pixels, tokens), lambda: None)
+        return Embedded(run(pixels, tokens), lambda: None)
     pieces = list(zip(torch.split(pixels, size), torch.split(tokens, size), strict=True))
     states, found = [], []
     with torch.no_grad(), unsynchronised(model):
         for piece in pieces:
             states.append(random_state(pixels.device))
-            found.append(model(*piece))
-    rows = (torch.cat([outputs[side] for outputs in found]) for side in (0, 1))
+            found.append(run(*piece))
+    rows = (torch.cat([each[side] for each in found]) for side in (0, 1))
     scalars = (scalar.detach().clone() for scalar in found[-1][2:])  # the bias is the parameter itself
     leaves = tuple(tensor.requires_grad_() for tensor in (*rows, *scalars))
-    return Embedded(leaves, lambda: _propagate(model, pieces, states, leaves))
+    return Embedded(leaves, lambda: _propagate(model, run, pieces, states, leaves))
+
+
+def outputs(model: nn.Module, pixels: Tensor, tokens: Tensor, precision: Precision) -> tuple[Tensor, ...]:
+    """What a model makes of some pairs with towers of this precision, float32 or wider."""
+    with lowered(pixels.device, precision):
+        found: tuple[Tensor, ...] = model(pixels, tokens)
+    return tuple(widened(each) for each in found)
 
 
 def _propagate(
     model: nn.Module,
+    run: Callable[[Tensor, Tensor], tuple[Tensor, ...]],
     pieces: list[tuple[Tensor, Tensor]],
     states: list[list[Tensor]],
     leaves: tuple[Tensor, ...],
@@ -69,12 +83,12 @@ def _propagate(
             last = rows == len(leaves[0])
             restore(state, leaves[0].device)
             with contextlib.nullcontext() if last else unsynchronised(model):
-                outputs = model(*piece)
+                found = run(*piece)
                 # the scalars' gradients are of the whole batch, so they are applied once
                 upstream = [None if g is None else g[own] for g in gradients[:2]] + gradients[2:] * last
                 pairs = [
                     (output, gradient)
-                    for output, gradient in zip(outputs, upstream, strict=False)
+                    for output, gradient in zip(found, upstream, strict=False)
                     if gradient is not None and output.requires_grad
                 ]
                 torch.autograd.backward([output for output, _ in pairs], [gradient for _, gradient in pairs])
@@ -85,20 +99,6 @@ def unsynchronised(model: nn.Module) -> contextlib.AbstractContextManager[Any]:
     if isinstance(model, nn.parallel.DistributedDataParallel):
         return model.no_sync()
     return contextlib.nullcontext()
-
-
-@contextlib.contextmanager
-def uncounted(model: nn.Module) -> Iterator[None]:
-    """Keeps batch norm from counting a batch that it has counted; its outputs are the same."""
-    norms = batch_norms(model)
-    before = [norm.track_running_stats for norm in norms]
-    for norm in norms:
-        norm.track_running_stats = False
-    try:
-        yield
-    finally:
-        for norm, tracks in zip(norms, before, strict=True):
-            norm.track_running_stats = tracks
 
 
 def random_state(device: torch.device) -> list[Tensor]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import NonNegativeInt
+from pydantic import NonNegativeInt, field_validator
 
-from rankclip.models.spec import ModelSpec
+from rankclip.models.spec import FILE, ModelSpec
 from rankclip.objectives import Objective
 from rankclip.spec import Spec, digest
+from rankclip.training.machine import Machine
 from rankclip.training.spec import TrainSpec
 
 CODE = (
@@ -39,6 +40,12 @@ METRICS = "metrics.jsonl"
 
 QUARANTINE = "quarantine.jsonl"
 """Name of a run's list of samples that did not decode; there is none where all did."""
+
+NONFINITE = "nonfinite.jsonl"
+"""Name of a run's list of batches that were left out, since their loss or gradient was not finite."""
+
+STOP = "stop"
+"""Name of a file by which a driver, of this machine or another, asks a run to save and leave."""
 
 
 class TrainRequest(Spec):
@@ -77,8 +84,18 @@ class TrainRequest(Spec):
     code: str
     """Digest of the driver's sources in `CODE`."""
 
+    machine: Machine
+    """How the worker uses its machine."""
+
     work: Path
     """Folder under which runs lie, each under its digest."""
+
+    @field_validator("model")
+    @classmethod
+    def _finds_its_weights_from_any_folder(cls, model: ModelSpec) -> ModelSpec:
+        if model.pretrained is None or not FILE.search(model.pretrained):
+            return model
+        return model.model_copy(update={"pretrained": str(Path(model.pretrained).absolute())})
 
     @property
     def config(self) -> dict[str, object]:
@@ -88,7 +105,11 @@ class TrainRequest(Spec):
     @property
     def content_digest(self) -> str:
         """Digest of all that weights and curve depend on, our code included, but no name and no place."""
-        return digest([self.config, self.seed, self.shards_digest, self.validation, self.code])
+        model = self.model.model_dump(
+            mode="json", exclude={"pretrained"}
+        )  # its digest tells it, from any place
+        science = self.config | {"model": model}
+        return digest([science, self.seed, self.shards_digest, self.validation, self.code])
 
     @property
     def followed(self) -> TrainRequest | None:

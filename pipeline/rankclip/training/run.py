@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from rankclip import distributed, files, lifecycle
-from rankclip.errors import DataError
+from rankclip.errors import DataError, Preempted, RunError
 from rankclip.models.open_clip import save_weights
 from rankclip.training import checkpoint
+from rankclip.training.interruption import Interruption
 from rankclip.training.loop import Report, Training
 from rankclip.training.request import METRICS, TrainRequest
 
@@ -28,21 +30,43 @@ def train_run(request: dict[str, Any]) -> dict[str, Any]:
         `{"key", "folder", "steps"}`.
 
     Raises:
-        RunError: another process trains this run, or a loss is not finite.
+        Preempted: it was asked to stop, by a signal or the file `STOP`, and has saved its state.
+        RunError: another process trains this run, or losses are not finite.
     """
     asked = TrainRequest.model_validate(request)
-    first = distributed.rank() == 0
-    with lifecycle.lock(asked.folder) if first else contextlib.nullcontext():
+    first, stopping = distributed.rank() == 0, Interruption(asked.folder)
+    with stopping.listening(), _held(asked.folder, first):
         # one answer: a run that another driver just finished must not leave some workers waiting for others
         if not distributed.agreed(asked.finished):
-            _train(asked, first)
+            if distributed.agreed(stopping()):
+                raise Preempted(f"{asked.key}: not started, as asked; run the same command again to go on")
+            _train(asked, first, stopping)
         if first:
             checkpoint.delete(asked.folder)  # of use to nobody, and as large as the weights three times
     return {"key": asked.key, "folder": str(asked.folder), "steps": asked.train.steps}
 
 
-def _train(asked: TrainRequest, first: bool) -> None:
-    training = Training(asked)
+@contextlib.contextmanager
+def _held(folder: Path, first: bool) -> Iterator[None]:
+    """Holds the run's folder by its first worker.
+
+    Raises:
+        RunError: on every worker, that another process holds it.
+    """
+    with contextlib.ExitStack() as stack:
+        refused = ""
+        if first:
+            try:
+                stack.enter_context(lifecycle.lock(folder))
+            except RunError as error:
+                refused = str(error)
+        if refused := distributed.agreed(refused):
+            raise RunError(refused)
+        yield
+
+
+def _train(asked: TrainRequest, first: bool, stopping: Callable[[], bool]) -> None:
+    training = Training(asked, stopping)
     metrics = asked.folder / METRICS
     if first:
         _forget_after(metrics, training.metrics_bytes)
@@ -50,11 +74,10 @@ def _train(asked: TrainRequest, first: bool) -> None:
         for report in training.reports():
             saves = report.pop("checkpoint")
             if first:
-                length = _append(metrics, report)
+                length = _append(metrics, report) if report else metrics.stat().st_size
                 if saves:
-                    files.flush(
-                        metrics
-                    )  # a checkpoint that outlives its curve in a power cut is worth nothing
+                    # a checkpoint that outlives its curve in a power cut is worth nothing
+                    files.flush(metrics)
                     training.save(length)
     if first:
         save_weights(training.model, asked.model, asked.folder / WEIGHTS)
@@ -67,6 +90,7 @@ def _train(asked: TrainRequest, first: bool) -> None:
                 "pairs_seen": asked.train.steps * asked.train.batch_size,
                 "dropped_each_epoch": training.feed.dropped,
                 "quarantined": len(training.feed.quarantine),
+                "left_out": len(training.left_out),
             },
             arm=asked.arm,
             seed=asked.seed,

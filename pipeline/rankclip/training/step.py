@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from rankclip import distributed
-from rankclip.errors import RunError
 from rankclip.objectives import Objective
 from rankclip.objectives.batch import Batch, gathered
+from rankclip.objectives.checks import NotFiniteError
 from rankclip.objectives.diagnostics import diagnose
 from rankclip.objectives.rank_terms import Ranking
-from rankclip.training.micro_batches import embed
+from rankclip.training import gradients
+from rankclip.training.batch_norm import statistics
+from rankclip.training.device import Precision
+from rankclip.training.micro_batches import Embedded, embed
+
+
+class Step(NamedTuple):
+    """What a step was, the same on all workers; its tensors are on the device and need not be waited for."""
+
+    values: dict[str, Tensor]
+    """The loss and its terms, nats, `[]` each; where an embedding is not finite NaN for the loss alone."""
+
+    gradient_norm: Tensor
+    """Norm of the gradient of all parameters together, before it is clipped, `[]`."""
+
+    finite: Tensor
+    """Whether loss and gradient norm are, `[]` bool. A step that is not has changed nothing."""
+
+    asking: Tensor
+    """How many workers said that they are `asking`, `[]`."""
+
+    fault: str
+    """What is wrong with the embeddings, if they are not finite."""
 
 
 def train_step(
@@ -31,12 +53,15 @@ def train_step(
     teachers: Mapping[str, Any] | None = None,
     micro_batch: int | None = None,
     examine: Callable[[Batch], None] | None = None,
-) -> dict[str, Tensor]:
-    """Trains on this worker's part of a global batch; returns the loss and its terms, nats, on all workers.
+    precision: Precision = "fp32",
+    clip_norm: float | None = None,
+    asking: bool = False,
+) -> Step:
+    """Trains on this worker's part of a global batch, but not where the loss or its gradient is not finite.
 
     Args:
         model: gives unit embeddings, alpha, and the bias if it has one; may be wrapped by DDP.
-        optimizer: with its learning rate set.
+        optimizer: with its learning rates set; on a GPU a fused one.
         objective: the loss.
         pixels: images, `[n, 3, S, S]`, uint8.
         tokens: `[n, L]`.
@@ -45,15 +70,47 @@ def train_step(
         teachers: what else the objective looks at, by its name in `gathered`.
         micro_batch: pairs that pass through the model at once; `None` for all.
         examine: looks at the batch before the step is made.
+        precision: in which the towers compute.
+        clip_norm: a larger gradient is scaled to this norm; `None`: none is.
+        asking: what `Step.asking` counts.
 
     Raises:
-        ValueError: the embeddings are no longer of unit length, as when training diverges.
+        ValueError: the batch has no loss, although it is finite.
     """
-    embedded = embed(model, pixels, tokens, micro_batch)
+    before = [buffer.clone() for buffer in statistics(model)]
+    embedded = embed(model, pixels, tokens, micro_batch, precision)
+    values, fault = backward(embedded, objective, progress, {"shuffle": shuffle, **(teachers or {})}, examine)
+    found = gradients.gradients(optimizer)
+    step = told(values, found, asking, fault)
+    if found:
+        if clip_norm is not None:
+            gradients.clip(found, step.gradient_norm, clip_norm)
+        gradients.advance(optimizer, step.finite)
+    restore(model, before, step.finite)
+    optimizer.zero_grad(set_to_none=True)
+    return step
+
+
+def backward(
+    embedded: Embedded,
+    objective: Objective,
+    progress: float,
+    options: dict[str, Any],
+    examine: Callable[[Batch], None] | None,
+) -> tuple[dict[str, Tensor], str]:
+    """Takes the gradient of the loss to the parameters.
+
+    Returns:
+        This worker's part of the loss and its terms, and "". Of embeddings that are not finite no gradient,
+        NaN for the loss alone, and what is wrong, on all workers alike.
+    """
     image, text, alpha, *bias = embedded.outputs
-    options = {"bias": bias[0] if bias else None, "shuffle": shuffle.to(image.device), **(teachers or {})}
-    batch = gathered(image, text, alpha, **options)
-    values = objective(batch, progress)
+    options["shuffle"] = options["shuffle"].to(image.device, non_blocking=True)
+    batch = gathered(image, text, alpha, bias=bias[0] if bias else None, **options)
+    try:
+        values = objective(batch, progress)
+    except NotFiniteError as error:
+        return {"loss": torch.full_like(alpha.detach(), math.nan)}, str(error)
     if examine:
         examine(batch)
     # DDP averages gradients over workers, each of which holds its part of one sum; and it waits for that of
@@ -61,9 +118,24 @@ def train_step(
     total = values["loss"] * distributed.world_size()
     torch.autograd.backward([total, *bias], [None, *map(torch.zeros_like, bias)])
     embedded.propagate()
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return {name: distributed.summed(value) for name, value in values.items()}
+    return values, ""
+
+
+def told(values: dict[str, Tensor], found: Sequence[Tensor], asking: bool, fault: str) -> Step:
+    """What all workers know of a step, by one collective; DDP has given all of them one gradient."""
+    own = torch.stack([*values.values(), torch.full_like(values["loss"], float(asking))])
+    *summed, count = distributed.summed(own).unbind()
+    values = dict(zip(values, summed, strict=True))
+    norm = gradients.norm(found) if found else values["loss"]
+    return Step(values, norm, values["loss"].isfinite() & norm.isfinite(), count, fault)
+
+
+def restore(model: nn.Module, before: Sequence[Tensor], finite: Tensor) -> None:
+    """Sets the statistics of batch norm back to those of `before` where `finite` is false."""
+    if not finite.is_cuda and finite:
+        return
+    for buffer, old in zip(statistics(model), before, strict=True):
+        buffer.copy_(torch.where(finite, buffer, old))
 
 
 def diagnostics(objective: Objective, batch: Batch) -> dict[str, float]:
@@ -85,18 +157,3 @@ def shuffle_of(size: int, seed: int, step: int) -> Tensor:
     """The relabelling of a global batch at a step: `[size]`, int64."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
     return torch.randperm(size, generator=generator)
-
-
-def finite(values: dict[str, Tensor], step: int, key: str) -> dict[str, float]:
-    """The values as numbers.
-
-    Raises:
-        RunError: one is not finite.
-    """
-    numbers: dict[str, Any] = {name: value.item() for name, value in values.items()}
-    strange = [f"{name} {number}" for name, number in numbers.items() if not math.isfinite(number)]
-    if strange:
-        raise RunError(
-            f"{key}: {', '.join(strange)} at step {step}; lower train.lr or check the data, then start again"
-        )
-    return numbers

@@ -14,7 +14,9 @@ from torch import Tensor
 from rankclip.data.loading.loader import Loaded
 from rankclip.errors import InputError
 from rankclip.models.open_clip import ImageTextModel
+from rankclip.training.device import Precision, lowered, widened
 from rankclip.training.feed import Feed
+from rankclip.training.micro_batches import outputs
 from rankclip.training.spec import TrainSpec
 
 
@@ -33,8 +35,7 @@ class Averaged:
     def update(self, model: ImageTextModel, step: int) -> None:
         """Takes in the model as it is after `step` steps."""
         share = 1.0 - min(self.decay, 1.0 - 1.0 / (step + 1))
-        for average, parameter in zip(self.model.parameters(), model.parameters(), strict=True):
-            average.lerp_(parameter, share)
+        torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), share)
         for ours, buffer in zip(self.model.buffers(), model.buffers(), strict=True):
             ours.copy_(buffer)
 
@@ -49,7 +50,7 @@ class Teachers:
             InputError: the data has no latents, or captions in one slot alone, where a term of the run `key`
                 needs more.
         """
-        self.needs, self.size = needs, train.micro_batch
+        self.needs, self.size, self.precision = needs, train.micro_batch, train.precision
         self.averaged = Averaged(model, train.ema_decay) if "averaged" in needs else None
         # without need too, for diagnostics, where there are any
         latents = feed.samples.latents() if "latents" in needs or train.diagnose_every else None
@@ -80,11 +81,15 @@ class Teachers:
         if "captions" in self.needs:
             found["captions"] = caption_numbers(batch.tokens)
         if self.latents is not None and (diagnosed or "latents" in self.needs):
-            found["latents"] = self.latents[batch.indices]
+            found["latents"] = self.latents[batch.indices].to(batch.images.device, non_blocking=True)
         if self.averaged is not None:
-            found["averaged"] = embeddings(self.averaged.model, batch.images, batch.tokens, self.size)
+            found["averaged"] = embeddings(
+                self.averaged.model, batch.images, batch.tokens, self.size, self.precision
+            )
         if "described" in self.needs:
-            found["described"] = caption_embeddings(model, batch.described, batch.there, self.size)
+            found["described"] = caption_embeddings(
+                model, batch.described, batch.there, self.size, self.precision
+            )
         return found
 
     def update(self, model: ImageTextModel, step: int) -> None:
@@ -122,14 +127,16 @@ def require_several_slots(key: str, feed: Feed) -> None:
 
 
 def caption_numbers(tokens: Tensor) -> Tensor:
-    """Equal numbers for equal rows of tokens `[n, L]`: `[n]`, int64.
+    """Equal numbers for equal captions, tokens `[n, L]` whatever their padding: `[n]`, int64.
 
     64 bits of a hash, the same on every worker: in a million batches of 32,768 captions that all differ, two
     would share a number with probability 3e-5.
     """
     rows = tokens.cpu().contiguous().numpy()
     numbers = [
-        int.from_bytes(hashlib.blake2b(row.tobytes(), digest_size=8).digest(), "big", signed=True)
+        int.from_bytes(
+            hashlib.blake2b(row.tobytes().rstrip(b"\0"), digest_size=8).digest(), "big", signed=True
+        )
         for row in rows
     ]
     return torch.tensor(numbers, dtype=torch.int64, device=tokens.device)
@@ -137,19 +144,21 @@ def caption_numbers(tokens: Tensor) -> Tensor:
 
 @torch.no_grad()
 def embeddings(
-    model: ImageTextModel, pixels: Tensor, tokens: Tensor, size: int | None
+    model: ImageTextModel, pixels: Tensor, tokens: Tensor, size: int | None, precision: Precision = "fp32"
 ) -> tuple[Tensor, Tensor]:
-    """Unit image and text embeddings `[n, D]`, at most `size` pairs at once."""
+    """Unit image and text embeddings `[n, D]`, at most `size` pairs at once, by towers of this precision."""
     size = size or len(pixels)
     found = [
-        model(images, captions)
+        outputs(model, images, captions, precision)
         for images, captions in zip(torch.split(pixels, size), torch.split(tokens, size), strict=True)
     ]
-    return torch.cat([outputs[0] for outputs in found]), torch.cat([outputs[1] for outputs in found])
+    return torch.cat([each[0] for each in found]), torch.cat([each[1] for each in found])
 
 
 @torch.no_grad()
-def caption_embeddings(model: ImageTextModel, tokens: Tensor, there: Tensor, size: int | None) -> Tensor:
+def caption_embeddings(
+    model: ImageTextModel, tokens: Tensor, there: Tensor, size: int | None, precision: Precision = "fp32"
+) -> Tensor:
     """Unit embeddings of M captions of each image, zeros where one is missing: `[n, M, D]`.
 
     Args:
@@ -157,12 +166,13 @@ def caption_embeddings(model: ImageTextModel, tokens: Tensor, there: Tensor, siz
         tokens: `[n, M, L]`.
         there: `[n, M]`, which captions there are.
         size: at most so many captions pass at once.
+        precision: in which the tower computes.
     """
-    with evaluating(model):
+    with evaluating(model), lowered(tokens.device, precision):
         rows = torch.cat(
             [model(None, piece)[1] for piece in torch.split(tokens.flatten(0, 1), size or len(tokens))]
         )
-    return rows.view(*there.shape, -1) * there.unsqueeze(-1)
+    return widened(rows).view(*there.shape, -1) * there.unsqueeze(-1)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import torch
 
 from rankclip.data.loading.order import batches
 from rankclip.errors import DataError, InputError
-from rankclip.models.open_clip import pixels, tokenize
+from rankclip.models.open_clip import longest, pixels, tokenize
 from rankclip.models.spec import ModelSpec
 from rankclip.training import run
 from rankclip.training.feed import Feed
@@ -39,6 +39,29 @@ def test_a_batch_is_the_chosen_pairs_as_evaluation_sees_them(tiny_data: Path) ->
             assert torch.equal(loaded.images[row], pixels(feed.samples.read(int(index)), 32))
             assert torch.equal(loaded.tokens[row].long(), tokenize(tiny.MODEL, [f"caption {index}"])[0])
         assert loaded.described.shape == (8, 0, 77)
+
+
+def test_images_are_cut_as_the_recipe_says_others_each_epoch(tiny_data: Path) -> None:
+    plain, cut = (feed_of(tiny_data, shift_pixels=0, crop=crop) for crop in (None, (0.3, 0.8)))
+    chosen = np.arange(8)
+    found = [cut.batch(chosen, epoch).images for epoch in (0, 1, 0)]
+    assert torch.equal(found[0], found[2])
+    for other in (plain.batch(chosen, 0).images, found[1]):
+        assert (found[0] != other).flatten(1).any(dim=1).all()
+
+
+def test_samples_are_called_by_their_keys(tiny_data: Path) -> None:
+    feed = feed_of(tiny_data)
+    assert feed.keys(feed.batch(np.array([3, 0, 17]), 0).indices) == ["000000003", "000000000", "000000017"]
+
+
+def test_captions_that_leave_the_host_are_trimmed_to_the_longest(tiny_data: Path) -> None:
+    request = tiny.request(tiny_data, tiny_data / "work")
+    on_host, elsewhere = (Feed(request, 32, torch.device(name)) for name in ("cpu", "meta"))
+    pairs = zip(on_host.batches(0, 4), elsewhere.batches(0, 4), strict=True)
+    for here, there in pairs:
+        assert here.tokens.shape == (8, 77)
+        assert there.tokens.shape == (8, longest(here.tokens))
 
 
 def test_batches_go_on_from_any_step_to_the_last(tiny_data: Path) -> None:

@@ -22,20 +22,22 @@ from rankclip.errors import DataError, InputError, RunError
 from rankclip.models.open_clip import build, load_encoder
 from rankclip.models.spec import ModelSpec
 from rankclip.objectives.batch import Batch
-from rankclip.training import checkpoint, run
-from rankclip.training.loop import Training
-from rankclip.training.parallel import batch_norms, refuse
+from rankclip.training import checkpoint, loop, run
+from rankclip.training.batch_norm import batch_norms
+from rankclip.training.loop import Training, random_seed
+from rankclip.training.meter import MEASURED
+from rankclip.training.parallel import refuse
 from rankclip.training.request import TrainRequest
-from rankclip.training.step import finite, shuffle_of
+from rankclip.training.step import shuffle_of
 from tests.unit.training import tiny
-
-TIMES = ("samples_per_s", "elapsed_s")
 
 
 def curve(request: TrainRequest) -> list[dict[str, Any]]:
     """The lines of metrics.jsonl without what a clock says."""
     lines = (request.folder / run.METRICS).read_text().splitlines()
-    return [{name: value for name, value in json.loads(line).items() if name not in TIMES} for line in lines]
+    return [
+        {name: value for name, value in json.loads(line).items() if name not in MEASURED} for line in lines
+    ]
 
 
 def weights(request: TrainRequest) -> bytes:
@@ -71,7 +73,7 @@ def test_the_curve_has_a_line_for_each_log_validation_and_checkpoint(undisturbed
     assert [line["step"] for line in lines if "val/mean_top1" in line] == [5, 7]
     assert [line["epoch"] for line in lines] == [0, 1, 1, 2, 2, 3]
     expected = {"step", "epoch", "loss", "contrastive", "rank_cross", "rank_in", "logit_scale", "lr"}
-    expected |= {"quarantined"}
+    expected |= {"quarantined", "lr_logit_scale", "gradient_norm"}
     assert expected == {name for name in lines[0] if not name.startswith("val/")}
     assert all(math.isfinite(value) for line in lines for value in line.values())
 
@@ -80,18 +82,18 @@ def test_a_finished_run_can_be_evaluated_and_is_not_trained_again(
     undisturbed: TrainRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert undisturbed.finished
-    assert not (undisturbed.folder / checkpoint.NAME).exists()
+    assert not checkpoint.steps(undisturbed.folder)
     record = json.loads((undisturbed.folder / "record.json").read_text())
     assert (record["arm"], record["seed"], record["steps"]) == ("arm", 4, 7)
     assert record["counts"] == {
-        "samples": tiny.IMAGES, "pairs_seen": 56, "dropped_each_epoch": 4, "quarantined": 0
+        "samples": tiny.IMAGES, "pairs_seen": 56, "dropped_each_epoch": 4, "quarantined": 0, "left_out": 0
     }  # fmt: skip
     assert load_encoder(undisturbed.folder).encode_texts(["a circle"]).shape == (1, 64)
     monkeypatch.setattr(run, "_train", None)
-    (undisturbed.folder / checkpoint.NAME).touch()  # killed between the record and the end
+    checkpoint.path(undisturbed.folder, 7).touch()  # killed between the record and the end
     done = run.train_run(undisturbed.dump())
     assert done == {"key": "arm/seed-4", "folder": str(undisturbed.folder), "steps": 7}
-    assert not (undisturbed.folder / checkpoint.NAME).exists()
+    assert not checkpoint.steps(undisturbed.folder)
 
 
 def test_training_changes_every_weight(undisturbed: TrainRequest) -> None:
@@ -179,7 +181,7 @@ def test_the_curve_is_on_the_disk_before_the_checkpoint_that_counts_on_it(
         if metrics.exists() and os.fstat(descriptor).st_ino == metrics.stat().st_ino:
             flushed.append(metrics.stat().st_size)
 
-    def save(folder: Path, state: checkpoint.Checkpoint) -> None:
+    def save(folder: Path, state: checkpoint.Checkpoint, keep: int) -> None:
         saved.append(state.metrics_bytes)
         assert flushed[-1] == state.metrics_bytes
 
@@ -197,26 +199,6 @@ def test_a_folder_in_which_another_process_trains_is_refused(
     with lifecycle.lock(request.folder), pytest.raises(RunError, match="is in use by process"):
         run.train_run(request.dump())
     assert not (request.folder / run.METRICS).exists()
-
-
-def test_a_loss_that_is_not_finite_ends_the_run_and_names_the_step(tiny_data: Path, tmp_path: Path) -> None:
-    request = tiny.request(tiny_data, tmp_path)
-    training = Training(request)
-    steps = training.reports()
-    assert next(steps)["step"] == 2
-    training.model.clip.get_parameter("text_projection").data[0, 0] = math.nan
-    with pytest.raises(
-        RunError, match=r"arm/seed-4: step 3: text embedding 0 .* holds NaN .* lower the lear"
-    ):
-        next(steps)
-    assert checkpoint.load(request.folder) is None
-
-
-def test_every_value_that_is_not_finite_is_named() -> None:
-    values = {"loss": torch.tensor(math.inf), "rank_in": torch.tensor(1.5), "alpha": torch.tensor(math.nan)}
-    with pytest.raises(RunError, match=r"^clip/seed-0: loss inf, alpha nan at step 12; "):
-        finite(values, 12, "clip/seed-0")
-    assert finite({"rank_in": torch.tensor(1.5)}, 12, "clip/seed-0") == {"rank_in": 1.5}
 
 
 def test_the_relabelling_follows_from_seed_and_step() -> None:
@@ -262,14 +244,25 @@ def test_the_digest_of_a_run_follows_its_science_and_not_its_name(tiny_data: Pat
     assert len(others | {request.content_digest}) == 5
 
 
-def test_a_resumed_run_has_the_random_numbers_of_its_checkpoint(tiny_data: Path, tmp_path: Path) -> None:
+def test_random_numbers_of_a_step_are_its_own_whatever_was_drawn_before(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn, step = [], loop.train_step
+
+    def drawing(*given: Any, **options: Any) -> Any:
+        drawn.append(torch.rand(()).item())
+        return step(*given, **options)
+
+    monkeypatch.setattr(loop, "train_step", drawing)
     request = tiny.request(tiny_data, tmp_path)
-    training = Training(request)
-    torch.manual_seed(123)
-    training.save(metrics_bytes=0)
-    expected = torch.rand(3)
-    Training(request)
-    assert torch.equal(torch.rand(3), expected)
+    train_until(4, request, monkeypatch)
+    torch.manual_seed(99)
+    run.train_run(request.dump())
+    before, after = drawn[:5], drawn[5:]  # five steps, two of them again, from the checkpoint of step 3
+    assert after[:2] == before[3:]
+    assert len(set(drawn)) == 7
+    seeds = {random_seed(seed, step, rank) for seed in range(3) for step in range(50) for rank in range(4)}
+    assert len(seeds) == 600
 
 
 def test_a_worker_with_other_code_than_the_driver_refuses(tiny_data: Path, tmp_path: Path) -> None:
@@ -289,8 +282,9 @@ def test_a_checkpoint_of_another_model_is_one_clear_error(tiny_data: Path, tmp_p
     other = Training(tiny.request(tiny_data, tmp_path / "other", model=ModelSpec(name="shapes-vit")))
     asked.folder.mkdir(parents=True)
     other.request.folder.mkdir(parents=True)
+    other.step = 3
     other.save(0)
-    (other.request.folder / checkpoint.NAME).rename(asked.folder / checkpoint.NAME)
+    checkpoint.path(other.request.folder, 3).rename(checkpoint.path(asked.folder, 3))
     with pytest.raises(DataError, match=r"is a checkpoint of another model than shapes-rn .*delete it"):
         Training(asked)
 

@@ -11,6 +11,7 @@ import torch
 from rankclip.models.spec import ModelSpec
 from rankclip.training import run
 from rankclip.training.loop import Training
+from rankclip.training.meter import MEASURED
 from rankclip.training.request import TrainRequest
 from tests.numerics.towers import group, on_workers
 from tests.unit.training import tiny
@@ -38,7 +39,6 @@ OBJECTIVES = {
         tiny.objective("replay", [tiny.CONTRASTIVE], replay=tiny.OBJECTIVE),
     )
 }
-TIMES = ("samples_per_s", "elapsed_s")
 
 
 def asked(data: Path, work: Path, name: str, micro_batch: int | None) -> TrainRequest:
@@ -49,7 +49,7 @@ def asked(data: Path, work: Path, name: str, micro_batch: int | None) -> TrainRe
 def lines(request: TrainRequest) -> list[dict[str, Any]]:
     """The reports of a run, and the lengths of its weights."""
     training = Training(request)
-    reports = [{k: v for k, v in report.items() if k not in TIMES} for report in training.reports()]
+    reports = [{k: v for k, v in report.items() if k not in MEASURED} for report in training.reports()]
     weights = training.model.state_dict() | {
         f"averaged {name}": tensor for name, tensor in (training.teachers.state_dict() or {}).items()
     }

@@ -13,6 +13,7 @@ from rankclip import files, pretrain
 from rankclip.data.benchmarks import benchmark_folder
 from rankclip.models.spec import ModelSpec
 from rankclip.objectives import Objective
+from rankclip.training.machine import Machine
 from rankclip.training.request import CODE, TrainRequest
 from rankclip.training.spec import TrainSpec
 from tests.unit.data import sharded
@@ -21,9 +22,11 @@ from tests.unit.data.crawled import encoded, picture
 IMAGES = 20
 MODEL = ModelSpec(name="shapes-rn")
 TRAIN = TrainSpec(
-    batch_size=8, steps=7, lr=1e-3, warmup_steps=2, weight_decay=0.1, betas=(0.9, 0.98), eps=1e-6,
-    max_alpha=100.0, micro_batch=None, ema_decay=0.9, captions="raw", shift_pixels=2, threads=1, log_every=2,
-    diagnose_every=None, validation=("shape",), validate_every=5, checkpoint_every=3,
+    batch_size=8, steps=7, lr=1e-3, logit_scale_lr=None, schedule="cosine", warmup_steps=2, cooldown_steps=0,
+    schedule_ahead=0, weight_decay=0.1, betas=(0.9, 0.98), eps=1e-6, max_alpha=100.0, clip_norm=None,
+    skip_nonfinite=0, precision="fp32", patch_dropout=0.0, micro_batch=None, ema_decay=0.9, captions="raw",
+    shift_pixels=2, crop=None, threads=1, log_every=2, diagnose_every=None, validation=("shape",),
+    validate_every=5, checkpoint_every=3,
 )  # fmt: skip
 ONE = {"name": "constant", "value": 1.0}
 CONTRASTIVE = {"name": "contrastive", "weight": ONE}
@@ -81,4 +84,5 @@ def request(data: Path, work: Path, **changes: Any) -> TrainRequest:
         train=TrainSpec.model_validate({**TRAIN.dump(), **changes}),
         shards=data / "shards", shards_digest="0", benchmarks=data / "benchmarks", work=work,
         validation=pretrain.validation_digests(data / "benchmarks", ("shape",)), code=files.code_digest(CODE),
+        machine=Machine(device="cpu"),
     )  # fmt: skip
