@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from rankclip import files, launch
+import typer
+
+from rankclip import estimate, files, launch
 from rankclip.config import Arm, Study
-from rankclip.errors import DataError, RunError
-from rankclip.launch.group import workers
-from rankclip.models.open_clip import build
+from rankclip.errors import DataError, Preempted
+from rankclip.launching import ask_to_stop, forget_stops, in_turn
 from rankclip.models.spec import ModelSpec
 from rankclip.progress import Watch
 from rankclip.tracking import RunLog, Tracker, git_commit
-from rankclip.training.parallel import refuse
-from rankclip.training.request import CODE, METRICS, QUARANTINE, TrainRequest
-from rankclip.training.run import WEIGHTS, train_run
+from rankclip.training.machine import Machine
+from rankclip.training.request import CODE, METRICS, NONFINITE, QUARANTINE, TrainRequest
+from rankclip.training.run import WEIGHTS
 from rankclip.training.spec import TrainSpec
 
 EXPORTED = (WEIGHTS, METRICS, "record.json")
 """Files of a finished run; the record last, since it says that the others are there."""
+
+TRACK_EVERY_S = 5.0
+"""Seconds between two sendings to MLflow: one takes tens of milliseconds of a core, even of one line."""
 
 
 def requests(
@@ -57,6 +63,7 @@ def requests(
             benchmarks=benchmarks.absolute(),
             validation=validation_digests(benchmarks, recipe.train.validation),
             code=files.code_digest(CODE),
+            machine=Machine.here(),
             work=work.absolute(),
         )
         for seed in seeds
@@ -89,29 +96,58 @@ def of_study(study: Study, arms: Sequence[str], data: Path, work: Path) -> list[
 def train(asked: Sequence[TrainRequest], tracker: Tracker, slots: int | None = None) -> None:
     """Trains what is not finished, as many runs at once as the resources allow, and follows it in MLflow.
 
-    A run whose logit scale another one is to follow is trained before that, whether asked for or not.
+    A run whose logit scale another one is to follow is trained before that, whether asked for or not. When
+    this process is told to end, the runs save and end first.
 
     Raises:
+        Preempted: we were told to end; the same command goes on from there.
         RunError: a run failed; the others are finished and kept.
     """
     todo = unfinished(asked)
-    for request in todo:
-        request.folder.mkdir(parents=True, exist_ok=True)
+    announce(todo)
+    with following(todo, asked, tracker) as poll, launch.stoppable(lambda: ask_to_stop(todo)) as told:
+        forget_stops(todo)
+        in_turn(todo, slots, poll, told.is_set)
+
+
+def announce(todo: Sequence[TrainRequest]) -> None:
+    """Says of each arm, before anything is spent, what its runs will take."""
+    for request in {request.arm: request for request in reversed(todo)}.values():
+        typer.echo(estimate.line(request), err=True)
+
+
+@contextmanager
+def following(
+    todo: Sequence[TrainRequest], asked: Sequence[TrainRequest], tracker: Tracker | None
+) -> Iterator[Callable[[], None]]:
+    """Gives what is to be called now and then: it shows the runs' progress and sends it to MLflow.
+
+    At the end MLflow is told how each run ended, those included that an earlier driver finished and could
+    not send. Without a tracker it is told nothing.
+    """
     logs: dict[str, RunLog] = {}
+    ended, sent = "FAILED", -TRACK_EVERY_S
     with Watch({request.key: (request.folder / METRICS, request.train.steps) for request in todo}) as watch:
 
         def poll() -> None:
+            nonlocal sent
             watch.refresh()
-            follow(todo, logs, tracker)
+            if tracker and time.monotonic() - sent >= TRACK_EVERY_S:
+                follow(todo, logs, tracker)
+                sent = time.monotonic()
 
         try:
-            in_turn(todo, slots, poll)
+            yield poll
+        except Preempted:
+            ended = "KILLED"
+            raise
         finally:
-            told = {request.key: request for request in [*todo, *asked]}.values()
-            follow(told, logs, tracker)  # also what an earlier driver finished and could not send
-            for request in told:
-                log = logs.get(request.key) or open_log(tracker, request)
-                log.finish("FINISHED" if request.finished else "FAILED")
+            if tracker:
+                told = {request.key: request for request in [*todo, *asked]}.values()
+                follow(told, logs, tracker)
+                for request in told:
+                    log = logs.get(request.key) or open_log(tracker, request)
+                    log.finish("FINISHED" if request.finished else ended)
 
 
 def unfinished(asked: Sequence[TrainRequest]) -> list[TrainRequest]:
@@ -124,26 +160,6 @@ def unfinished(asked: Sequence[TrainRequest]) -> list[TrainRequest]:
     return list(todo.values())
 
 
-def in_turn(todo: Sequence[TrainRequest], slots: int | None, poll: Callable[[], None]) -> None:
-    """Trains first what follows no other run, then what follows one that is finished.
-
-    Raises:
-        RunError: a run failed; those that do not follow it were trained all the same.
-    """
-    leading = [request for request in todo if request.followed is None]
-    following = [request for request in todo if request.followed is not None]
-    failures = []
-    for wave in (leading, following):
-        ready = [request for request in wave if request.followed is None or request.followed.finished]
-        try:
-            if ready:
-                start(ready, slots, poll)
-        except RunError as error:
-            failures.append(error)
-    if failures:
-        raise failures[0]
-
-
 def follow(asked: Iterable[TrainRequest], logs: dict[str, RunLog], tracker: Tracker) -> None:
     """Sends what is new of the curves; a run begins in MLflow when it has one."""
     for request in asked:
@@ -152,37 +168,6 @@ def follow(asked: Iterable[TrainRequest], logs: dict[str, RunLog], tracker: Trac
             logs[request.key] = open_log(tracker, request)
         if request.key in logs:
             logs[request.key].follow(curve)
-
-
-def start(todo: Sequence[TrainRequest], slots: int | None, poll: Callable[[], None]) -> None:
-    """One Ray task a run, or, with RANKCLIP_WORKERS, one group of workers after another.
-
-    Raises:
-        InputError: several workers cannot train a run exactly.
-        RunError: a run failed.
-    """
-    count = workers()
-    if count > 1:
-        for request in todo:  # before minutes of starting workers that would each say the same
-            refuse(request.train.batch_size, build(request.model, request.seed), count)
-        failed = [line for request in todo if (line := train_together(request, count, poll))]
-        if failed:
-            raise RunError(f"{failed[0]} ({len(failed) - 1} more failed); what finished is kept")
-        return
-    cpus = max(request.train.threads for request in todo)
-    items = [request.dump() for request in todo]
-    logs = todo[0].work / "logs"
-    launch.values(launch.map_tasks(train_run, items, cpus=cpus, slots=slots, on_poll=poll, logs=logs))
-
-
-def train_together(request: TrainRequest, count: int, poll: Callable[[], None]) -> str:
-    """Trains one run on several workers; returns the line of its failure, so that others go on."""
-    cpus = request.train.threads
-    try:
-        launch.train_group(train_run, request.dump(), count, request.folder, cpus=cpus, on_poll=poll)
-    except RunError as error:
-        return str(error)
-    return ""
 
 
 def open_log(tracker: Tracker, request: TrainRequest) -> RunLog:
@@ -202,14 +187,18 @@ def export(asked: Sequence[TrainRequest], out: Path) -> None:
     """Writes exactly these finished runs to an arm's folder, `seed-<k>` each."""
     shutil.rmtree(out, ignore_errors=True)
     for request in asked:
-        damaged = [QUARANTINE] if (request.folder / QUARANTINE).exists() else []
-        for name in (*damaged, *EXPORTED):
-            target = out / f"seed-{request.seed}" / name
-            with files.replace(target) as beside:
-                shutil.copyfile(request.folder / name, beside)
-        record = out / f"seed-{request.seed}" / "record.json"
-        # the run may have been trained under another arm's name
-        files.write_json(record, files.read_json(record) | {"arm": request.arm})
+        copy(request, out / f"seed-{request.seed}")
+
+
+def copy(request: TrainRequest, folder: Path) -> None:
+    """Writes a finished run to a folder."""
+    damaged = [name for name in (QUARANTINE, NONFINITE) if (request.folder / name).exists()]
+    for name in (*damaged, *EXPORTED):
+        with files.replace(folder / name) as beside:
+            shutil.copyfile(request.folder / name, beside)
+    record = folder / "record.json"
+    # the run may have been trained under another arm's name
+    files.write_json(record, files.read_json(record) | {"arm": request.arm})
 
 
 def run(asked: Sequence[TrainRequest], study: str, root: Path, out: Path) -> None:

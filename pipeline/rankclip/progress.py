@@ -11,17 +11,23 @@ from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
 PLAIN_EVERY_S = 20.0
 """Seconds between lines where the output is no terminal."""
 
-NOT_SHOWN = ("step", "epoch", "lr", "elapsed_s")
+NOT_SHOWN = ("step", "epoch", "lr", "lr_logit_scale", "gradient_norm", "memory_mb", "tflops", "elapsed_s")
 """What a report has beside the loss and its terms, of which an objective may bring new ones.
 
 Nor is shown what has a slash in its name: validations and diagnostics, of which there are dozens.
 """
+
+IF_ANY = ("quarantined", "skipped")
+"""What is shown only where it is not zero."""
+
+TOLD = {"samples_per_s": "{:,.0f} samples/s", "data_wait": "data wait {:.0%}", "mfu": "MFU {:.0%}"}
+"""How a speed is told; data wait is the share of time without data, MFU that of the GPU's peak in use."""
 
 LONGEST_LINES = 1 << 16
 """Bytes of a curve's end that surely hold a whole line, with diagnostics of every term."""
@@ -38,13 +44,14 @@ class Watch:
         self.progress = Progress(
             TextColumn("{task.description}", table_column=Column(min_width=widest, no_wrap=True)),
             TextColumn("{task.completed}/{task.total}", table_column=Column(min_width=9, no_wrap=True)),
-            TimeRemainingColumn(table_column=Column(min_width=8, no_wrap=True)),
+            # of the whole run: the reports of a slow one are too rare for rich's own estimate
+            TextColumn("{task.fields[left]}", table_column=Column(min_width=8, no_wrap=True)),
             TextColumn("{task.fields[said]}", style="dim", table_column=Column(no_wrap=True)),
             BarColumn(bar_width=None),
             console=self.console,
             disable=not self.console.is_terminal,
         )
-        self.bars = {name: self.progress.add_task(name, total=steps, said="waiting", start=False)
+        self.bars = {name: self.progress.add_task(name, total=steps, said="waiting", left="", start=False)
                      for name, (_, steps) in runs.items()}  # fmt: skip
         self.last_line = time.monotonic()
 
@@ -63,36 +70,38 @@ class Watch:
         for name, report in latest.items():
             if not self.progress.tasks[self.bars[name]].started:
                 self.progress.start_task(self.bars[name])
-            self.progress.update(self.bars[name], completed=report["step"], said=said(report))
+            left = time_left(report, self.runs[name][1])
+            self.progress.update(self.bars[name], completed=report["step"], said=said(report), left=left)
         if self.console.is_terminal or time.monotonic() - self.last_line < PLAIN_EVERY_S:
             return
         self.last_line = time.monotonic()
         for name, report in latest.items():
             steps = self.runs[name][1]
             if report["step"] < steps:
-                line = f"{name}  step {report['step']}/{steps}  {said(report)}{left(report, steps)}"
+                left = time_left(report, steps)
+                line = f"{name}  step {report['step']}/{steps}  {said(report)}{left and f'  {left} left'}"
                 self.console.print(line, highlight=False, soft_wrap=True)
 
 
 def said(report: Mapping[str, Any]) -> str:
-    """The loss and its terms of a report, short."""
+    """The loss and its terms of a report, and its speed, short."""
     numbers = (
-        f"{name} {value:.4g}"
+        TOLD[name].format(value) if name in TOLD else f"{name} {value:.4g}"
         for name, value in report.items()
         if name not in NOT_SHOWN
         and "/" not in name
         and isinstance(value, int | float)
-        and (value or name != "quarantined")
+        and (value or name not in IF_ANY)
     )
     return "  ".join(numbers)
 
 
-def left(report: Mapping[str, Any], steps: int) -> str:
+def time_left(report: Mapping[str, Any], steps: int) -> str:
     """How long a run will still take, by the time that its steps took so far."""
     if not report["step"] or "elapsed_s" not in report:
         return ""
     seconds = report["elapsed_s"] / report["step"] * (steps - report["step"])
-    return f"  {timedelta(seconds=round(seconds))} left"
+    return str(timedelta(seconds=round(seconds)))
 
 
 def last_report(path: Path) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ from typing import Any
 
 import typer
 
-from rankclip import config, files, lifecycle, storage
+from rankclip import config, files, launch, lifecycle, storage
 from rankclip.config import Study
 from rankclip.launch.group import workers
 
@@ -56,11 +56,14 @@ def run(root: Path) -> int:
         ]
         for step in steps:
             since = time.monotonic()
-            code = call(step, root, env=environment).returncode
+            ours = step[2] == "rankclip"
+            code = (
+                patiently(step, root, environment) if ours else call(step, root, env=environment).returncode
+            )
             if code:
                 typer.echo("Stopped. What is finished is kept: the same command goes on from here.", err=True)
                 return code
-            if step[2] == "rankclip":
+            if ours:
                 with times.open("a") as file:
                     row = {"stage": " ".join(step[3:]), "seconds": round(time.monotonic() - since, 2)}
                     file.write(json.dumps(row) + "\n")
@@ -104,6 +107,17 @@ def call(command: Sequence[str], root: Path, **options: Any) -> subprocess.Compl
     """Runs a command in `root` that never outlives this process; `options` are those of `subprocess.run`."""
     ours = lifecycle.die_with_parent
     return subprocess.run(command, cwd=root, check=False, preexec_fn=ours, **options)
+
+
+def patiently(command: Sequence[str], root: Path, environment: dict[str, str]) -> int:
+    """Exit code of a command that, when we are told to end, has time to save what it trains."""
+    ours = lifecycle.die_with_parent
+    process = subprocess.Popen(command, cwd=root, env=environment, preexec_fn=ours)
+    try:
+        with launch.stoppable(process.terminate, grace_s=launch.GRACE_S + 5):
+            return process.wait()
+    finally:
+        process.kill()  # nothing, where it has ended
 
 
 def print_times(times: Path, total_s: float) -> None:

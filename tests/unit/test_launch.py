@@ -19,7 +19,7 @@ import pytest
 
 from rankclip import launch
 from rankclip.data import processes
-from rankclip.errors import RunError
+from rankclip.errors import Preempted, RunError
 from rankclip.launch import guard
 from rankclip.launch.calls import dotted
 
@@ -56,6 +56,19 @@ def wait_for(item):
     while not Path(item["file"]).exists():
         time.sleep(0.01)
     return os.getpid()
+
+def until_asked(item):
+    from rankclip.errors import Preempted
+    marks = Path(item["folder"], f"begun-{item['key']}")
+    again = marks.exists()
+    marks.touch()
+    while not Path(item["folder"], "stop").exists() and not (again and item.get("once")):
+        if item.get("once"):
+            raise Preempted("its node is taken away")
+        time.sleep(0.01)
+    if again:
+        return "went on"
+    raise Preempted(f"{item['key']}: saved at step 3")
 
 def endless(item):
     subprocess.Popen(["sleep", "600"])
@@ -163,6 +176,32 @@ def test_a_full_disk_in_a_task_is_one_line_also_where_its_log_finds_no_room(tmp_
 def test_no_more_tasks_than_slots_run_at_once(tmp_path: Path) -> None:
     items = [{"key": str(x), "folder": str(tmp_path)} for x in range(3)]
     assert launch.values(launch.map_tasks("launched:together", items, cpus=0.1, slots=1)) == [1, 1, 1]
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_when_we_are_to_stop_what_runs_may_save_and_no_more_is_begun(tmp_path: Path) -> None:
+    items = [{"key": str(x), "folder": str(tmp_path)} for x in range(3)]
+
+    def stop_once_one_runs() -> None:
+        if list(tmp_path.glob("begun-*")):
+            (tmp_path / "stop").touch()
+
+    outcomes = launch.map_tasks(
+        "launched:until_asked", items, cpus=0.1, slots=1, every_s=0.05,
+        on_poll=stop_once_one_runs, stopped=(tmp_path / "stop").exists, logs=tmp_path,
+    )  # fmt: skip
+    assert [outcome.preempted for outcome in outcomes] == [True, True, True]
+    assert [path.name for path in tmp_path.glob("begun-*")] == ["begun-0"]
+    with pytest.raises(Preempted, match=r"^0: saved at step 3 \(2 more stopped\)$"):
+        launch.values(outcomes)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_what_is_stopped_though_we_are_not_is_tried_again(tmp_path: Path) -> None:
+    items = [{"key": "clip", "folder": str(tmp_path), "once": True}]
+    assert launch.values(launch.map_tasks("launched:until_asked", items, cpus=0.1, logs=tmp_path)) == [
+        "went on"
+    ]
 
 
 class Drawn:

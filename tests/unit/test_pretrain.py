@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
-from collections.abc import Iterator
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from rankclip import files, pretrain
+from rankclip import estimate, files, launching, pretrain
 from rankclip.config import Arm
-from rankclip.errors import DataError, InputError, RunError
-from rankclip.training.request import TrainRequest
+from rankclip.errors import DataError, InputError, Preempted, RunError
+from rankclip.launch.group import workers
+from rankclip.training.request import NONFINITE, STOP, TrainRequest
 from tests.unit.training import tiny
 
 ARM = Arm(objective=tiny.OBJECTIVE, overrides={"train.lr": 0.5})
@@ -43,9 +46,22 @@ class Launched:
         self.keys: list[str] = []
         self.waves: list[list[str]] = []
         self.failing: set[str] = set()
+        self.options: dict[str, Any] = {}
+        self.gpus = False
+        self.stopped = False
+        self.session = contextlib.nullcontext
+
+    def has_gpus(self) -> bool:
+        return self.gpus
 
     def map_tasks(self, function: object, items: list[dict[str, Any]], **options: Any) -> list[str]:
+        self.options = options
         self.waves.append([item["key"] for item in items])
+        if self.stopped:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert options["stopped"]()
+            assert all((TrainRequest.model_validate(item).folder / STOP).exists() for item in items)
+            return []
         for item in items:
             self.keys.append(item["key"])
             if item["key"] not in self.failing:
@@ -57,16 +73,20 @@ class Launched:
         return [item["key"] for item in items]
 
     def values(self, outcomes: list[str]) -> None:
+        if self.stopped:
+            raise Preempted("saved; run the same command again")
         failed = self.failing & set(outcomes)
         if failed:
             raise RunError(f"{failed} failed")
 
 
 @pytest.fixture
-def launched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Launched]:
+def launched(monkeypatch: pytest.MonkeyPatch) -> Launched:
     monkeypatch.delenv("RANKCLIP_WORKERS", raising=False)
+    monkeypatch.delenv("RANKCLIP_RETRIES", raising=False)
     fake = Launched()
-    monkeypatch.setattr(pretrain, "launch", fake)
+    monkeypatch.setattr(launching, "launch", fake)
+    monkeypatch.setattr(estimate, "line", lambda request: f"{request.key} takes a while")
     return fake
 
 
@@ -106,6 +126,31 @@ def test_what_is_finished_is_not_trained_again(data: Path, launched: Launched) -
     assert all(tracked.lines.values())
 
 
+def test_mlflow_is_told_now_and_then_and_of_everything_in_the_end(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(pretrain.time, "monotonic", lambda: clock[0])
+    tracked, asked = Tracked(), requests(data, (0,))
+    curve = asked[0].folder / "metrics.jsonl"
+    files.write_text(curve, "1\n")
+
+    def add() -> None:
+        curve.write_text(curve.read_text() + "2\n")
+
+    with pretrain.following(asked, asked, tracked) as poll:
+        poll()
+        assert tracked.lines == {"ranked_s0": 2}
+        add()
+        poll()
+        assert tracked.lines == {"ranked_s0": 2}
+        clock[0] += pretrain.TRACK_EVERY_S
+        poll()
+        assert tracked.lines == {"ranked_s0": 4}
+        add()
+    assert tracked.lines == {"ranked_s0": 6}
+
+
 def test_of_equal_runs_one_is_trained(data: Path, launched: Launched) -> None:
     pretrain.train([*requests(data, (0,)), *requests(data, (0,), name="twin")], Tracked())
     assert len(launched.keys) == 1
@@ -120,6 +165,48 @@ def test_a_failed_run_is_an_error_and_the_others_are_kept(data: Path, launched: 
     launched.failing, launched.keys = set(), []
     pretrain.train(requests(data), tracked)
     assert launched.keys == ["ranked/seed-0"]
+
+
+def test_when_the_driver_is_to_end_the_runs_are_asked_to_save_and_the_next_driver_goes_on(
+    data: Path, launched: Launched
+) -> None:
+    tracked, asked = Tracked(), of_arms(data, replay=REPLAY, leader=LEADER)
+    launched.stopped = True
+    with pytest.raises(Preempted, match="run the same command again"):
+        pretrain.train(asked, tracked)
+    assert len(launched.waves) == 1  # nor was what follows begun
+    assert set(tracked.ends.values()) == {"KILLED"}
+    launched.stopped = False
+    pretrain.train(asked, tracked)
+    assert set(tracked.ends.values()) == {"FINISHED"}
+    assert not [request.key for request in asked if (request.folder / STOP).exists()]
+
+
+@pytest.mark.parametrize(
+    ("device", "there", "asked"),
+    [("auto", True, 1), ("auto", False, 0), ("cpu", True, 0), ("cuda", False, 1)],
+)
+def test_a_run_has_a_gpu_where_there_are_any_and_it_may(
+    device: str, there: bool, asked: int, data: Path, launched: Launched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANKCLIP_DEVICE", device)
+    monkeypatch.setenv("RANKCLIP_RETRIES", "5")
+    launched.gpus = there
+    pretrain.train(requests(data, (0,)), Tracked())
+    assert launched.options["gpus"] == asked
+    assert launched.options["tries"] == 6
+
+
+@pytest.mark.usefixtures("launched")
+def test_what_the_runs_of_an_arm_take_is_said_once_before_they_start(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = of_arms(data, other=ARM, leader=LEADER)
+    pretrain.train(asked, Tracked())
+    said = [line for line in capsys.readouterr().err.splitlines() if "takes a while" in line]
+    assert sorted(said) == ["leader/seed-0 takes a while", "other/seed-0 takes a while"]
+    pretrain.train(asked, Tracked())
+    assert "takes a while" not in capsys.readouterr().err
 
 
 REPLAY = Arm(objective=tiny.objective("clip_alpha_replay", [tiny.CONTRASTIVE], replay=tiny.OBJECTIVE))
@@ -192,11 +279,14 @@ def test_a_finished_replay_asks_for_nothing(data: Path, launched: Launched) -> N
 @pytest.mark.usefixtures("launched")
 def test_exactly_the_runs_asked_for_are_exported(data: Path, tmp_path: Path) -> None:
     pretrain.train(requests(data, (0, 1, 2)), Tracked())
+    files.write_text(requests(data)[1].folder / NONFINITE, "a batch that was left out")
     pretrain.export(requests(data, (0, 2)), tmp_path / "out")
     pretrain.export(requests(data, (0, 1)), tmp_path / "out")
     found = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*"))
     names = sorted(pretrain.EXPORTED)
-    assert found == [f"seed-{seed}/{name}" for seed in (0, 1) for name in names]
+    assert found == sorted(
+        [f"seed-{seed}/{name}" for seed in (0, 1) for name in names] + [f"seed-1/{NONFINITE}"]
+    )
     assert (tmp_path / "out" / "seed-1" / "metrics.jsonl").read_text() == "metrics.jsonl of ranked/seed-1"
 
 
@@ -229,4 +319,4 @@ def test_a_benchmark_to_validate_on_that_was_not_made_is_named(data: Path) -> No
 def test_a_number_of_workers_that_is_none_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANKCLIP_WORKERS", text)
     with pytest.raises(InputError, match=r"RANKCLIP_WORKERS=.* is not a positive whole number"):
-        pretrain.workers()
+        workers()

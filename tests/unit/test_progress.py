@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rankclip import progress
-from rankclip.progress import Watch, last_report, left, said
+from rankclip.progress import Watch, last_report, said, time_left
 
 
 def line(step: int, **values: float) -> bytes:
@@ -46,8 +46,11 @@ def test_only_the_end_of_a_long_curve_is_read(tmp_path: Path) -> None:
 
 
 def test_a_report_is_told_in_short() -> None:
-    report = {"step": 3, "loss": 2.34567, "logit_scale": 14.2857, "samples_per_s": 1234.5, "lr": 0.1}
-    assert said(report) == "loss 2.346  logit_scale 14.29  samples_per_s 1234"
+    report = {"step": 3, "loss": 2.34567, "logit_scale": 14.2857, "lr": 0.1, "gradient_norm": 3.0}
+    report |= {"samples_per_s": 1234.5, "data_wait": 0.031, "mfu": 0.42, "quarantined": 0, "skipped": 2}
+    assert said(report) == (
+        "loss 2.346  logit_scale 14.29  1,234 samples/s  data wait 3%  MFU 42%  skipped 2"
+    )
 
 
 def test_a_term_that_is_new_is_shown_without_being_named_anywhere() -> None:
@@ -57,8 +60,8 @@ def test_a_term_that_is_new_is_shown_without_being_named_anywhere() -> None:
 
 
 def test_the_time_left_follows_from_the_steps_done() -> None:
-    assert left({"step": 20, "elapsed_s": 60.0}, 50) == "  0:01:30 left"
-    assert left({"step": 0, "elapsed_s": 0.0}, 50) == left({"step": 20}, 50) == ""
+    assert time_left({"step": 20, "elapsed_s": 60.0}, 50) == "0:01:30"
+    assert time_left({"step": 0, "elapsed_s": 0.0}, 50) == time_left({"step": 20}, 50) == ""
 
 
 def test_without_a_terminal_each_unfinished_run_has_a_line_now_and_then(
@@ -74,7 +77,7 @@ def test_without_a_terminal_each_unfinished_run_has_a_line_now_and_then(
         assert capsys.readouterr().err == ""
         clock[0] += progress.PLAIN_EVERY_S
         watch.refresh()
-        expected = "clip/seed-0  step 20/50  loss 2.346  logit_scale 14  samples_per_s 900  0:00:12 left\n"
+        expected = "clip/seed-0  step 20/50  loss 2.346  logit_scale 14  900 samples/s  0:00:12 left\n"
         assert capsys.readouterr().err == expected
         watch.refresh()
         assert capsys.readouterr().err == ""
@@ -86,6 +89,7 @@ def test_the_bars_follow_the_curves(tmp_path: Path) -> None:
         task = watch.progress.tasks[0]
         watch.refresh()
         assert (task.completed, task.total, task.started) == (0, 50, False)
-        path.write_bytes(line(20))
+        path.write_bytes(line(20, elapsed_s=60.0))
         watch.refresh()
         assert (task.completed, task.started, task.fields["said"]) == (20, True, "loss 2.346")
+        assert task.fields["left"] == "0:01:30"

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,6 +37,32 @@ def test_pages_are_not_shown_of_a_folder_that_is_no_project(tmp_path: Path) -> N
     with pytest.raises(InputError, match=r"params\.yaml is missing"):
         reproduce.ui(tmp_path, 5000)
     assert not list(tmp_path.iterdir())
+
+
+CHILD = """
+import signal, sys, time
+from pathlib import Path
+
+def save(*unused):
+    Path(sys.argv[1], "saved").touch()
+    sys.exit(143)
+
+signal.signal(signal.SIGTERM, save)
+Path(sys.argv[1], "begun").touch()
+time.sleep(60)
+"""
+
+
+def test_a_study_that_is_told_to_end_lets_its_runs_save(tmp_path: Path) -> None:
+    def tell() -> None:
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    threading.Thread(target=tell).start()
+    command = [sys.executable, "-S", "-c", CHILD, str(tmp_path)]
+    assert reproduce.patiently(command, tmp_path, dict(os.environ)) == 143
+    assert (tmp_path / "saved").exists()
 
 
 @pytest.fixture

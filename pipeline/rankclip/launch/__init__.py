@@ -8,6 +8,10 @@
 from rankclip.launch.group import train_group
 from rankclip.launch.queue import Outcome
 from rankclip.launch.session import on_cluster, session
-from rankclip.launch.tasks import map_tasks, room, stream_tasks, values
+from rankclip.launch.stopping import GRACE_S, stoppable
+from rankclip.launch.tasks import has_gpus, map_tasks, room, stream_tasks, values
 
-__all__ = ["Outcome", "map_tasks", "on_cluster", "room", "session", "stream_tasks", "train_group", "values"]
+__all__ = [
+    "GRACE_S", "Outcome", "has_gpus", "map_tasks", "on_cluster", "room", "session", "stoppable",
+    "stream_tasks", "train_group", "values",
+]  # fmt: skip

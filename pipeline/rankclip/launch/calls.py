@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-from rankclip.errors import RankclipError, RunError, disk_full
+from rankclip.errors import Preempted, RankclipError, RunError, disk_full
 
 Json = dict[str, Any]
 Function = str | Callable[[Json], Any]
@@ -44,11 +44,22 @@ def call(target: str, item: Json) -> Any:
         raise
 
 
-def guarded_call(target: str, item: Json) -> tuple[Any, str, str]:
-    """(value, error, traceback), all of which travel: an exception of a library may not pickle."""
+class Said(NamedTuple):
+    """What a call came to, all of which travels: an exception of a library may not pickle."""
+
+    value: Any = None
+    error: str = ""
+    """One line; empty where the function returned."""
+    trace: str = ""
+    preempted: bool = False
+    """Whether it saved and left because it was asked to."""
+
+
+def guarded_call(target: str, item: Json) -> Said:
+    """What `call` returns or raises."""
     try:
-        return call(target, item), "", ""
+        return Said(call(target, item))
     except RankclipError as error:
-        return None, str(error), traceback.format_exc()
+        return Said(None, str(error), traceback.format_exc(), isinstance(error, Preempted))
     except Exception as error:
-        return None, f"{type(error).__name__}: {error}", traceback.format_exc()
+        return Said(None, f"{type(error).__name__}: {error}", traceback.format_exc())

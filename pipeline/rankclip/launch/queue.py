@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rankclip.launch.calls import Json
+from rankclip.launch.calls import Json, Said
 
 Submit = Callable[[Json], Any]
 logger = logging.getLogger(__name__)
@@ -29,6 +29,8 @@ class Outcome:
     """One line that names the item; empty when it succeeded."""
     died: bool = False
     """Whether it failed because its process or node died each time."""
+    preempted: bool = False
+    """Whether it was asked to stop, and can go on from there."""
 
     @property
     def ok(self) -> bool:
@@ -43,6 +45,8 @@ class Polling:
     every_s: float = 0.5
     call: Callable[[], None] = lambda: None
     """Called about each `every_s` seconds, and once when all items have ended."""
+    stopped: Callable[[], bool] = lambda: False
+    """Whether no more items are given out; those under way end by themselves."""
 
 
 class Queue:
@@ -83,7 +87,7 @@ class Queue:
 
     def _fill(self, submit: Submit, slots: int, reached: Callable[[], int] | None) -> bool:
         """Gives out items while there are slots; whether anything runs."""
-        while len(self._running) < slots:
+        while len(self._running) < slots and not self._polling.stopped():
             if self._lost:
                 item = self._lost.popleft()
             elif reached is not None and self._drawn >= reached() + 2 * slots:
@@ -119,19 +123,23 @@ class Queue:
         name = str(item.get("key", f"{self._target} item {index}"))
         died = False
         try:
-            value, error, trace = ray.get(reference)
+            said = Said(*ray.get(reference))
         except ray.exceptions.RayError as lost:
-            self._deaths[index] += 1
-            if self._deaths[index] < self._tries:
-                self._lost.append((index, item))
-                logger.warning("%s: its process died; trying once more", name)
-                return None
             times = {2: "twice"}.get(self._tries, f"{self._tries} times")
-            value, died = None, True
-            error, trace = f"its process died {times} (killed, or out of memory?)", str(lost)
-        if error:
-            error = f"{name} failed: {' '.join(error.split())}{self._log(name, trace)}"
-        return Outcome(item, value, error, died)
+            died, said = True, Said(None, f"its process died {times} (killed, or out of memory?)", str(lost))
+        if died or said.preempted:
+            self._deaths[index] += 1
+            if self._deaths[index] < self._tries and not self._polling.stopped():
+                self._lost.append((index, item))
+                logger.warning(
+                    "%s: its process %s; trying once more", name, "died" if died else "was stopped"
+                )
+                return None
+        if said.preempted:
+            line = " ".join(said.error.split()).removeprefix(f"{name}: ")
+            return Outcome(item, error=f"{name}: {line}", preempted=True)
+        error = said.error and f"{name} failed: {' '.join(said.error.split())}{self._log(name, said.trace)}"
+        return Outcome(item, said.value, error, died)
 
     def _log(self, name: str, trace: str) -> str:
         """Keeps a traceback; the end of the line that says where."""

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from rankclip.errors import RunError
+from rankclip.errors import Preempted, RunError
 from rankclip.launch.calls import Function, Json, dotted, guarded_call
 from rankclip.launch.queue import Outcome, Polling, Queue, Submit
 from rankclip.launch.session import session
@@ -17,9 +17,14 @@ def values(outcomes: Sequence[Outcome]) -> list[Any]:
     """The values of all items.
 
     Raises:
+        Preempted: items were stopped, and none failed.
         RunError: an item failed; the message is its line, and counts the others.
     """
-    errors = [outcome.error for outcome in outcomes if not outcome.ok]
+    errors = [outcome.error for outcome in outcomes if not outcome.ok and not outcome.preempted]
+    stopped = [outcome.error for outcome in outcomes if outcome.preempted]
+    if stopped and not errors:
+        others = f" ({len(stopped) - 1} more stopped)" if len(stopped) > 1 else ""
+        raise Preempted(f"{stopped[0]}{others}")
     if errors:
         others = f" ({len(errors) - 1} more failed)" if len(errors) > 1 else ""
         raise RunError(f"{errors[0]}{others}; what finished is kept, run the command again for the rest")
@@ -33,14 +38,16 @@ def map_tasks(
     cpus: float = 1,
     gpus: float = 0,
     slots: int | None = None,
-    on_poll: Callable[[], None] | None = None,
+    tries: int = 2,
+    on_poll: Callable[[], None] = lambda: None,
+    stopped: Callable[[], bool] = lambda: False,
     logs: Path = Path("work/logs"),
     every_s: float = 0.5,
 ) -> list[Outcome]:
     """Calls `function` once for each item, each in a fresh process; outcomes in the order of the items.
 
     An item that fails does not stop the others: its outcome carries one line, and the traceback lies in
-    `logs`. An item whose process dies is tried once more. Ctrl-C stops all of them.
+    `logs`. Ctrl-C stops all of them.
 
     Args:
         function: "package.module:name", or a function that can be imported so; takes and returns plain JSON.
@@ -48,7 +55,9 @@ def map_tasks(
         cpus: CPU cores of a task; Ray sets OMP_NUM_THREADS to it.
         gpus: GPUs of a task.
         slots: the most tasks at once; by default as many as the resources allow.
+        tries: how often an item is tried whose process or node dies, or is stopped though we are not.
         on_poll: called about each `every_s` seconds while tasks run, and once when all have ended.
+        stopped: whether no more items are begun; what runs is waited for, and should end by itself.
         logs: folder for tracebacks.
         every_s: seconds between two calls of `on_poll`.
 
@@ -58,14 +67,20 @@ def map_tasks(
     if not items:
         return []
     target = dotted(function)
-    polling = Polling(every_s, on_poll) if on_poll else Polling(every_s)
-    queue = Queue(target, items, logs, tries=2, polling=polling)
+    queue = Queue(target, items, logs, tries, Polling(every_s, on_poll, stopped))
     with session():
         _fits(cpus, gpus)
         # max_calls: a process of its own for each item, since random state and threads are of a process
         submit = _submitter(target, num_cpus=cpus, num_gpus=gpus, max_calls=1)
-        outcomes = dict(queue.run(submit, lambda: slots or len(items)))
-    return [outcomes[index] for index in range(len(items))]
+        # one more than there is room for: a cluster that grows by what waits sees it
+        outcomes = dict(queue.run(submit, lambda: slots or room(cpus, gpus) + 1))
+    return [outcomes.get(index) or _not_begun(item) for index, item in enumerate(items)]
+
+
+def _not_begun(item: Json) -> Outcome:
+    return Outcome(
+        item, error=f"{item.get('key', 'an item')}: was not begun before we stopped", preempted=True
+    )
 
 
 def stream_tasks(
@@ -128,11 +143,20 @@ def _submitter(target: str, **options: Any) -> Submit:
     return lambda item: task.options(name=f"{function} {item.get('key', '')}").remote(target, item)
 
 
-def room(cpus: float) -> int:
-    """How many tasks of so many CPUs run at once on the nodes there are now; call it within `session`."""
+def room(cpus: float, gpus: float = 0) -> int:
+    """How many tasks of so many CPUs and GPUs run at once on the nodes of now; call it in `session`."""
     import ray
 
-    return max(1, int(ray.cluster_resources().get("CPU", 1) / cpus))
+    have = ray.cluster_resources()
+    fits = [have.get("CPU", 1) / cpus, *([have.get("GPU", 0) / gpus] if gpus else [])]
+    return max(1, int(min(fits)))
+
+
+def has_gpus() -> bool:
+    """Whether a node there is now has a GPU; call it within `session`."""
+    import ray
+
+    return bool(ray.cluster_resources().get("GPU", 0) >= 1)
 
 
 def _fits(cpus: float, gpus: float) -> None:
