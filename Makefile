@@ -1,7 +1,8 @@
 # Every target works alone on a machine with Python 3.11 or newer, make and git: .venv is made when missing.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: repro test check format ui lock bench-faults bench-data bench-objectives bench-released bench-logit-scale
+.PHONY: repro test check format ui lock bench-faults bench-data bench-objectives bench-released bench-logit-scale \
+	bench-training
 
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -30,9 +31,10 @@ format: $(READY)
 	ruff format .
 	ruff check --fix .
 
-bench-faults: $(READY)  ## kill -9 in every stage at several moments, about forty minutes
+bench-faults: $(READY)  ## kill -9 in every stage at several moments, about an hour and a half
 	python -m bench.faults
 	python -m bench.data_faults
+	python -m bench.train_faults
 
 bench-data: $(READY)  ## ingest, download, index and loading against their peers, about half an hour
 	python -m bench.data
@@ -45,6 +47,9 @@ bench-released: $(READY)  ## what the released numerics do to the gradient, half
 
 bench-logit-scale: $(READY)  ## what the terms do to the logit scale, from the runs of shapes-controls
 	python -m bench.logit_scale
+
+bench-training: $(READY)  ## a run beside open_clip's trainer, Ray, MLflow, two workers; about half an hour
+	python -m bench.training
 
 ui: $(READY)  ## MLflow on http://127.0.0.1:5000
 	rankclip ui

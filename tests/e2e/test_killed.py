@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import yaml
 
+from rankclip.training import checkpoint
 from tests.e2e import project
 from tests.e2e.project import STUDY, Project, digests, identity, wait_until
 
@@ -98,11 +99,9 @@ def forget(study: Project, arm: str, seed: int) -> Path:
 
 def killed_at_next_checkpoint(study: Project, run: Path, *command: str) -> int:
     """Kills a driver when the run has saved another checkpoint; the last step that the run wrote."""
-    before = identity(run).get("checkpoint.pt") if run.exists() else None
+    before = checkpoint.steps(run)
     driver = study.start(*command)
-    wait_until(
-        lambda: run.exists() and identity(run).get("checkpoint.pt", before) != before, 120, "a checkpoint"
-    )
+    wait_until(lambda: checkpoint.steps(run) not in ([], before), 120, "a checkpoint")
     freeze(study)  # this run is too short to be met twice otherwise
     project.kill(study, driver)
     assert not (run / "record.json").exists()
