@@ -1,4 +1,4 @@
-"""What a study can choose from, with a line on each."""
+"""What a study can choose from, with a line on each, and the runs of the active one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, get_args
 
-from rankclip import composition
+from rankclip import composition, config
 
-What = Literal["objectives", "models", "studies", "benchmarks", "data", "captions"]
+What = Literal["objectives", "models", "studies", "benchmarks", "data", "captions", "runs"]
 
 GROUPS: dict[What, str] = {
     "objectives": "objective",
@@ -18,15 +18,19 @@ GROUPS: dict[What, str] = {
     "data": "data",
     "captions": "captions",
 }
-"""Folder of `conf/` of each but the benchmarks, whose registry is a union."""
+"""Folder of `conf/` of each but the benchmarks, whose registry is a union, and the runs."""
 
 
 def entries(what: What, conf: Path = composition.CONF) -> Iterator[tuple[str, str]]:
-    """Names of what can be chosen, each with a line on it.
+    """Names of what can be chosen, each with a line on it; of runs the arm, and its seed.
 
     Raises:
-        InputError: there is no `conf/` here.
+        InputError: there is no `conf/` here, or no active study.
     """
+    if what == "runs":
+        study = config.load()
+        yield from ((arm, str(seed)) for seed in study.study.seeds for arm in study.arms)
+        return
     if what == "benchmarks":
         yield from benchmarks()
         return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from rankclip import data_cli, lifecycle
+from rankclip import data_cli, estimate_cli, lifecycle
 from rankclip.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def check() -> None:
 @app.command("list")
 def list_(
     what: Annotated[
-        Literal["objectives", "models", "studies", "benchmarks", "data", "captions"],
-        typer.Argument(help="What to list."),
+        Literal["objectives", "models", "studies", "benchmarks", "data", "captions", "runs"],
+        typer.Argument(help="What to list; the runs are those of the active study, arm and seed."),
     ],
 ) -> None:
     """List what can be chosen, with a line on each."""
@@ -64,6 +64,9 @@ def list_(
 
     for name, line in catalogue.entries(what):
         typer.echo(f"{name:20} {line}".rstrip())
+
+
+app.command()(estimate_cli.estimate)
 
 
 @app.command()
@@ -88,6 +91,26 @@ def pretrain(
 
     ask_for(pending, "pretrain")
     reproduce.pretrain_pending(ROOT, slots)
+
+
+@app.command()
+def train(
+    arm: Annotated[str, typer.Option(help="An arm of the active study.")],
+    seed: Annotated[int, typer.Option(min=0, help="Its seed.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for a copy of the finished run.")] = None,
+    track: Annotated[
+        bool, typer.Option(help="Whether MLflow is told meanwhile; `dvc repro` tells it in any case.")
+    ] = True,
+    changes: Changes = None,
+) -> None:
+    """Train one run in this process, without Ray or DVC, which then adopts it; also a script for torchrun.
+
+    `torchrun --nproc-per-node 8 -m rankclip train --arm clip --seed 0` spreads it over eight GPUs.
+    """
+    from rankclip import single_run
+
+    if said := single_run.train(ROOT, arm, seed, changes or [], out=out, track=track):
+        typer.echo(said)
 
 
 @app.command()
@@ -117,6 +140,41 @@ def doctor() -> None:
     from rankclip import doctor as doctor_
 
     raise typer.Exit(doctor_.run(ROOT))
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run, runs/STUDY/ARM/seed-K say.")],
+    folder: Annotated[Path, typer.Argument(help="Folder that is made.")],
+    to: Annotated[
+        Literal["open_clip", "safetensors", "hf"],
+        typer.Option(help="hf: as open_clip, with a model card for Hugging Face."),
+    ] = "open_clip",
+) -> None:
+    """Write RUN's model to FOLDER for other programs; open_clip loads `local-dir:FOLDER`."""
+    from rankclip.exchange import exporting
+
+    exporting.export(run, to, folder, ROOT)
+    typer.echo(f"{folder} holds the model of {run}")
+
+
+@app.command("import")
+def import_(
+    file: Annotated[str, typer.Argument(help="A file of torch's or safetensors, or a tag of open_clip's.")],
+    origin: Annotated[
+        Literal["open_clip", "rankclip-official", "cyclip"], typer.Option("--from", help="Whose it is.")
+    ],
+    model: Annotated[str, typer.Option(help="Its name; `rankclip list models` shows them.")],
+    out: Annotated[Path, typer.Option(help="Folder that is made, in the form of a run.")],
+) -> None:
+    """Make a run's folder of a model of another program; no code of the file runs."""
+    from rankclip.exchange import importing
+
+    spec = importing.import_(file, origin, model, out)
+    typer.echo(
+        f"{out} holds {file} as {spec.name}; a study starts from it with model={spec.name} "
+        f"model.pretrained={out / importing.WEIGHTS}"
+    )
 
 
 def ask_for(pending: bool, command: str) -> None:

@@ -544,7 +544,11 @@ def test_a_command_that_was_not_told_what_to_do_says_how(command: str, run: Run)
 
 @pytest.mark.parametrize("what", get_args(catalogue.What))
 def test_a_list_says_one_short_line_on_each(what: str, run: Run) -> None:
+    run("use", "shapes-smoke")
     code, out, _ = run("list", what)
+    if what == "runs":
+        assert [line.split() for line in out.splitlines()][2:4] == [["rankclip_shuffled", "0"], ["clip", "1"]]
+        return
     lines = [line.split(maxsplit=1) for line in out.splitlines()]
     assert code == 0
     assert [line for line in lines if len(line) < 2] == []
