@@ -202,3 +202,21 @@ def _try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+@contextlib.contextmanager
+def repeating(call: Callable[[], object], every_s: float) -> Iterator[None]:
+    """Calls `call` every so many seconds, in another thread, while the block runs."""
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.wait(every_s):
+            call()
+
+    thread = threading.Thread(target=work, name="repeating", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -93,23 +92,5 @@ def train(
 def told(todo: Sequence[TrainRequest], tracker: Tracker | None) -> Iterator[None]:
     """Shows the progress of runs that train in the block, and sends their curves to MLflow if asked to."""
     pretrain.announce(todo)
-    with pretrain.following(todo, todo, tracker) as poll, polled(poll, EVERY_S):
+    with pretrain.following(todo, todo, tracker) as poll, lifecycle.repeating(poll, EVERY_S):
         yield
-
-
-@contextmanager
-def polled(poll: Callable[[], None], every_s: float) -> Iterator[None]:
-    """Calls `poll` in another thread while the block runs."""
-    ended = threading.Event()
-
-    def work() -> None:
-        while not ended.wait(every_s):
-            poll()
-
-    thread = threading.Thread(target=work, name="poll", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rankclip import files
+from rankclip import files, lifecycle
 from rankclip.data import tars
 from rankclip.data.crawl import work_shards
 from rankclip.data.crawl.journal import Journal
@@ -56,7 +54,8 @@ def pack(shard: str, rows: pa.Table, journal: Journal, store: Store, folder: Pat
     name = tar_name(shard)
     there = store.local(name)  # where a tar is as good as moved there once it is written
     path = there or folder / name
-    with _beating(line):
+    # a large tar on a slow network takes longer than a task may be silent
+    with lifecycle.repeating(lambda: line.report(News()), _BEAT_S):
         with tars.writing(path) as tar:
             for pair in rows.select(["row", "key", "caption"]).sort_by("row").to_pylist():
                 result = journal.results.get(pair["row"])
@@ -68,24 +67,6 @@ def pack(shard: str, rows: pa.Table, journal: Journal, store: Store, folder: Pat
         if there is None:
             store.put(path, name)
     return Fetched(work_shards.to_bytes(status_table(shard, rows, journal.results)), size)
-
-
-@contextmanager
-def _beating(line: Line) -> Iterator[None]:
-    """Lets `line` hear of us: a large tar on a slow network takes longer than a task may be silent."""
-    ended = threading.Event()
-
-    def beat() -> None:
-        while not ended.wait(_BEAT_S):
-            line.report(News())
-
-    thread = threading.Thread(target=beat, name="beat", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 class Finished:
