@@ -165,7 +165,11 @@ def following(
     from rankclip.training.request import TrainRequest
 
     asked = [TrainRequest.model_validate(item)]
-    return pretrain.following(asked, asked, Tracker(work, "bench") if tracked else None)
+    if not tracked:
+        return pretrain.following(asked, asked, None)
+    tracker = Tracker(work, "bench")
+    tracker.attempt(lambda client, experiment: None)  # its start, database included, is no share of a step
+    return pretrain.following(asked, asked, tracker)
 
 
 def open_clip(job: Job, work: Path) -> dict[str, Any]:

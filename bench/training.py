@@ -2,17 +2,16 @@
 
 Run it with `make bench-training`, on a machine that does nothing else; it takes about half an hour on two
 cores, and writes `results/training.json` beside this file. On a GPU it measures full-size models instead (see
-`accelerated`), and needs neither Ray nor MLflow. What was measured on the other device stays in the file.
-`--quick` does a little of everything and writes nothing.
+`accelerated`), and needs neither Ray nor MLflow. `--help` tells how to measure less.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
-import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -111,59 +110,66 @@ def as_fast(found: Mapping[str, Any], one: str, other: str) -> dict[str, float]:
     return asdict(timing.ratio(rounds, other, one))
 
 
-def on_cpu(plan: Plan) -> dict[str, Any]:
-    """Everything that two cores can tell."""
+def beside(plan: Plan) -> dict[str, Any]:
+    """Our trainer and open_clip's."""
     with tempfile.TemporaryDirectory(prefix="bench-") as data:
-        beside = {title: measured(jobs, plan) for title, jobs in peers(data, plan).items()}
-        starts = measured(launched(data, plan), plan)
-    for found in beside.values():
-        found["ours_to_open_clip"] = as_fast(found, "ours", "open_clip")
-        if "ours, rankclip" in found["jobs"]:
-            found["seconds_of_rankclip_to_clip"] = as_fast(found, "ours", "ours, rankclip")
-    ratios = {
-        "seconds_by_ray_to_alone": as_fast(starts, "alone", "ray"),
-        "seconds_tracked_to_untracked": as_fast(starts, "ray", "ray, tracked"),
-        "two_workers_to_one": as_fast(starts, "two workers", "alone"),
-        "two_threads_to_one": as_fast(starts, "alone, two threads", "alone"),
-    }
-    return {
-        "machine": machine("cpu"),
-        "targets": targets(beside["two threads"], ratios),
-        "trainers": beside,
-        "starts": {**starts, **ratios},
-    }
+        found = {title: measured(jobs, plan) for title, jobs in peers(data, plan).items()}
+    for each in found.values():
+        each["ours_to_open_clip"] = as_fast(each, "ours", "open_clip")
+        if "ours, rankclip" in each["jobs"]:
+            each["seconds_of_rankclip_to_clip"] = as_fast(each, "ours", "ours, rankclip")
+    faster = found["two threads"]["ours_to_open_clip"]["of_medians"]
+    targets = {"times as fast as open_clip's trainer": {"at_least": 1.3, "found": faster}}
+    return {"machine": machine("cpu"), "targets": targets, **found}
 
 
-def targets(beside: Mapping[str, Any], ratios: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """What is asked for, and what was found."""
-    return {
-        "times as fast as open_clip's trainer": {
-            "at_least": 1.3, "found": beside["ours_to_open_clip"]["of_medians"]
-        },
-        "seconds of a step by Ray to those of one alone": {
-            "at_most": 1.02, "found": ratios["seconds_by_ray_to_alone"]["of_medians"]
-        },
+def started(plan: Plan) -> dict[str, Any]:
+    """One run alone, by Ray, followed by MLflow, and by two workers."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as data:
+        found = measured(launched(data, plan), plan)
+    ray, tracked = as_fast(found, "alone", "ray"), as_fast(found, "ray", "ray, tracked")
+    targets = {
+        "seconds of a step by Ray to those of one alone": {"at_most": 1.02, "found": ray["of_medians"]},
         "seconds of a tracked step to those of one that is not": {
-            "at_most": 1.01, "found": ratios["seconds_tracked_to_untracked"]["of_medians"]
+            "at_most": 1.01,
+            "found": tracked["of_medians"],
         },
-    }  # fmt: skip
+    }
+    ratios = {
+        "seconds_by_ray_to_alone": ray,
+        "seconds_tracked_to_untracked": tracked,
+        "two_workers_to_one": as_fast(found, "two workers", "alone"),
+        "two_threads_to_one": as_fast(found, "alone, two threads", "alone"),
+    }
+    return {"machine": machine("cpu"), "targets": targets, **found, **ratios}
 
 
-def main(arguments: list[str]) -> None:
+def on_gpu(plan: Plan) -> dict[str, Any]:
+    """Full-size models."""
+    from bench import accelerated
+
+    return accelerated.measure(accelerated.QUICK if plan is QUICK else accelerated.WHOLE, "cuda")
+
+
+PARTS: Mapping[str, Callable[[Plan], dict[str, Any]]] = {
+    "trainers": beside, "starts": started, "cuda": on_gpu,
+}  # fmt: skip
+
+
+def main() -> None:
     """Measures, prints, and writes unless asked to be quick."""
-    quick = "--quick" in arguments
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda":
-        from bench import accelerated
-
-        found = accelerated.measure(accelerated.QUICK if quick else accelerated.WHOLE, device)
-    else:
-        found = on_cpu(QUICK if quick else WHOLE)
-    print(json.dumps(found, indent=1))
-    if not quick:
-        known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-        RESULTS.write_text(json.dumps(known | {device: found}, indent=1) + "\n")
+    options = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    options.add_argument("--quick", action="store_true", help="a little of everything; writes nothing")
+    options.add_argument("--only", choices=PARTS, help="one part; the others in the file stay as they are")
+    given = options.parse_args()
+    here = ["cuda"] if torch.cuda.is_available() else ["trainers", "starts"]
+    for part in [given.only] if given.only else here:
+        found = PARTS[part](QUICK if given.quick else WHOLE)
+        print(json.dumps(found, indent=1))
+        if not given.quick:
+            known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+            RESULTS.write_text(json.dumps(known | {part: found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

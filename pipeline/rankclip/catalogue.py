@@ -9,12 +9,13 @@ from typing import Literal, get_args
 
 from rankclip import composition, config
 
-What = Literal["objectives", "models", "studies", "benchmarks", "data", "captions", "runs"]
+What = Literal["objectives", "models", "studies", "recipes", "benchmarks", "data", "captions", "runs"]
 
 GROUPS: dict[What, str] = {
     "objectives": "objective",
     "models": "model",
     "studies": "study",
+    "recipes": "train",
     "data": "data",
     "captions": "captions",
 }

@@ -55,7 +55,7 @@ def check() -> None:
 @app.command("list")
 def list_(
     what: Annotated[
-        Literal["objectives", "models", "studies", "benchmarks", "data", "captions", "runs"],
+        Literal["objectives", "models", "studies", "recipes", "benchmarks", "data", "captions", "runs"],
         typer.Argument(help="What to list; the runs are those of the active study, arm and seed."),
     ],
 ) -> None:

@@ -4,7 +4,7 @@ RankclipError
 ├── InputError       something the user wrote or pointed at is wrong; the command line exits with 2
 ├── DataError        stored data are missing, damaged or of another run; exits with 1
 └── RunError         a run could not go on (a worker died, a loss is not finite, a folder is locked); with 1
-    ├── Preempted    a run was asked to stop and has saved its state; with 143, as after SIGTERM
+    ├── Preempted    a run was asked to stop and has saved its state; with 143, or 130 after Ctrl-C
     └── Stuck        a worker did not come to where the others wait for it; to start again may mend it
 
 Every message is one line: what was wrong, the value, and the remedy.

@@ -1,7 +1,7 @@
 """How our processes start and end: quiet, with one-line errors, never outliving whoever asked for the work.
 
-After `kill -9` of dvc a stage would live on and write beside the next one, so a stage watches its ancestors
-up to dvc, pool workers die with their parent, and a folder in work is locked. POSIX only.
+When dvc is killed a stage would live on and write beside the next one, so a stage watches its ancestors up
+to dvc, pool workers die with their parent, and a folder in work is locked. POSIX only.
 """
 
 from __future__ import annotations
@@ -46,7 +46,15 @@ TIMES = "RANKCLIP_TIMES"
 STOPPED_BY_US = 137
 """Exit code of a stage that ends because an ancestor is gone; the code of a SIGKILL."""
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
+
+SAVING = b"\nrankclip: saves what it trains, then ends; Ctrl-C again ends it at once\n"
+"""What Ctrl-C is answered while something trains."""
+
 _PR_SET_PDEATHSIG = 1
+
+_wishes: list[tuple[Callable[[], None], threading.Event, float]] = []
 
 
 def quiet() -> None:
@@ -89,7 +97,7 @@ def run(app: Callable[[], Any]) -> NoReturn:
     except RankclipError as error:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except Exception as error:
         if line := disk_full(error):
             _fail(line, RunError.exit_code)
@@ -111,11 +119,25 @@ def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
 def die_with_ancestors(every_s: float = 0.5) -> None:
     """Ends this process and all below it soon after dvc, or a process between dvc and us, is gone.
 
-    Does nothing outside a DVC stage: what a person starts by hand may outlive the shell.
+    What is in a block of `last_wish` has its time first. Does nothing outside a DVC stage: what a person
+    starts by hand may outlive the shell.
     """
     chain = _chain_to_dvc()
     if chain:
         threading.Thread(target=_watch, args=(chain, every_s), name="ancestors", daemon=True).start()
+
+
+@contextlib.contextmanager
+def last_wish(stop: Callable[[], None], grace_s: float) -> Iterator[None]:
+    """When dvc is gone while the block runs, calls `stop` in another thread and gives it `grace_s` to end."""
+    ended = threading.Event()
+    wish = (stop, ended, grace_s)
+    _wishes.append(wish)
+    try:
+        yield
+    finally:
+        _wishes.remove(wish)
+        ended.set()
 
 
 def _chain_to_dvc() -> list[psutil.Process]:
@@ -138,6 +160,9 @@ def _chain_to_dvc() -> list[psutil.Process]:
 def _watch(chain: list[psutil.Process], every_s: float) -> None:
     while all(_alive(process) for process in chain):
         time.sleep(every_s)
+    for stop, ended, grace_s in list(_wishes):
+        stop()
+        ended.wait(grace_s)
     kill_descendants()
     os._exit(STOPPED_BY_US)
 

@@ -555,7 +555,7 @@ def test_a_list_says_one_short_line_on_each(what: str, run: Run) -> None:
     assert len({line for _, line in lines}) == len(lines) > 1
     assert max(map(len, out.splitlines())) <= 110
     known = {"objectives": "rankclip", "models": "shapes-rn", "studies": "shapes", "benchmarks": "digits"}
-    known |= {"data": "cc12m", "captions": "dreamlip-cc3m"}
+    known |= {"data": "cc12m", "captions": "dreamlip-cc3m", "recipes": "rankclip-released"}
     assert known[what] in dict(lines)
 
 

@@ -8,9 +8,12 @@ import threading
 import time
 from collections.abc import Iterator
 
+import psutil
 import pytest
 
-from rankclip import launch
+from rankclip import launch, lifecycle
+from rankclip.errors import Preempted
+from rankclip.launch import stopping
 
 
 class EndedError(Exception):
@@ -18,8 +21,9 @@ class EndedError(Exception):
 
 
 @pytest.fixture(autouse=True)
-def handlers() -> Iterator[None]:
+def handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """SIGTERM ends a test with `EndedError`, as it ends a process of ours with SystemExit."""
+    monkeypatch.setattr(stopping, "TOGETHER_S", 0.0)
 
     def end(signum: int, frame: object) -> None:
         raise EndedError
@@ -33,16 +37,16 @@ def kill(signum: signal.Signals) -> None:
     os.kill(os.getpid(), signum)
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("signum", stopping.SIGNALS)
 def test_the_first_signal_asks_and_is_gone_after_the_block(signum: signal.Signals) -> None:
-    before = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGUSR1)]
+    before = [signal.getsignal(each) for each in stopping.SIGNALS]
     asked: list[int] = []
     with launch.stoppable(lambda: asked.append(1)) as told:
         assert not told.is_set()
         kill(signum)
         assert told.is_set()
         assert asked == [1]
-    assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGUSR1)] == before
+    assert [signal.getsignal(each) for each in stopping.SIGNALS] == before
 
 
 def test_the_second_signal_ends_us_at_once() -> None:
@@ -52,6 +56,54 @@ def test_the_second_signal_ends_us_at_once() -> None:
         with pytest.raises(EndedError):
             kill(signal.SIGUSR1)
     assert asked == [1]
+
+
+def test_ctrl_c_asks_with_a_line_and_ends_us_when_it_comes_again(capfd: pytest.CaptureFixture[str]) -> None:
+    asked: list[int] = []
+    with launch.stoppable(lambda: asked.append(1)):
+        kill(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            kill(signal.SIGINT)
+    assert asked == [1]
+    assert capfd.readouterr().err == lifecycle.SAVING.decode()
+
+
+def test_a_signal_that_one_of_the_group_passes_on_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stopping, "TOGETHER_S", 60.0)
+    asked: list[int] = []
+    with launch.stoppable(lambda: asked.append(1)):
+        kill(signal.SIGINT)
+        kill(signal.SIGTERM)
+        kill(signal.SIGINT)
+    assert asked == [1]
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_the_exit_code_is_that_of_the_signal(signum: signal.Signals, code: int) -> None:
+    def stopped() -> None:
+        with launch.stoppable(lambda: None):
+            kill(signum)
+            raise Preempted("stopped")
+
+    with pytest.raises(Preempted) as told:
+        stopped()
+    assert told.value.exit_code == code
+
+
+def test_when_dvc_is_gone_the_block_is_asked_and_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[float] = []
+    monkeypatch.setattr(lifecycle, "kill_descendants", lambda: ended.append(time.monotonic()))
+    monkeypatch.setattr(os, "_exit", lambda code: ended.append(code))
+    with launch.stoppable(lambda: None) as told:
+        watch = threading.Thread(target=lifecycle._watch, args=([psutil.Process(2**22 - 1)], 0.01))
+        watch.start()
+        assert told.wait(5)
+        time.sleep(0.1)
+        saved = time.monotonic()
+        assert not ended
+    watch.join(5)
+    assert ended[0] > saved
+    assert ended[1] == lifecycle.STOPPED_BY_US
 
 
 def test_who_takes_too_long_is_ended() -> None:

@@ -26,7 +26,7 @@ class Memory(NamedTuple):
 
     weights: float
     averages: float
-    """AdamW's two of each weight, and the averaged model where an objective needs one."""
+    """AdamW's two of each weight, and the averaged model where there is one."""
     gradients: float
     activations: float
     """The most that lives at once of what forward and backward make, but gradients of weights."""

@@ -57,7 +57,8 @@ def need(
         InputError: the recipe does not fit the model.
     """
     fresh = model.model_copy(update={"pretrained": None, "pretrained_sha256": None})
-    return _need(fresh, objective.bounded, "averaged" in objective.needs, train, worker, trial)
+    averaged = "averaged" in objective.needs or train.weights == "averaged"
+    return _need(fresh, objective.bounded, averaged, train, worker, trial)
 
 
 @functools.lru_cache

@@ -32,9 +32,15 @@ class Checkpoint:
     metrics_bytes: int
     """Length of metrics.jsonl when this was saved; what came later is trained again."""
     averaged: dict[str, Any] | None = None
-    """The averaged model, where the objective has one as its teacher."""
+    """The averaged model, where the run has one."""
     left_out: int = 0
     """Batches so far whose loss or gradient was not finite."""
+    improved: tuple[tuple[int, float], ...] = ()
+    """Steps whose validation score was above all before, and the score, where a run ends with the best."""
+
+    def best(self, step: int) -> int:
+        """The best step up to one; 0 where there is none."""
+        return max((each for each, _ in self.improved if each <= step), default=0)
 
 
 def path(folder: Path, step: int) -> Path:
@@ -49,16 +55,17 @@ def steps(folder: Path) -> list[int]:
 
 
 def save(folder: Path, checkpoint: Checkpoint, keep: int = 1) -> None:
-    """Adds a checkpoint, then deletes all but the last `keep`; a crash in between leaves the old ones.
+    """Adds a checkpoint, then deletes all but the last `keep` and the best up to each of them.
 
-    Those of later steps go too: a run that is here again was taken back to before them.
+    A crash in between leaves the old ones. Those of later steps go too: a run that is here again was taken
+    back to before them.
     """
     # opened here: by a path torch raises a RuntimeError on a full disk that does not say so
     with files.replace(path(folder, checkpoint.step)) as beside, beside.open("wb") as file:
         torch.save(vars(checkpoint), file)
     known = steps(folder)
-    kept = [step for step in known if step <= checkpoint.step][-keep:]
-    for step in set(known) - set(kept):
+    last = [step for step in known if step <= checkpoint.step][-keep:]
+    for step in set(known) - {*last, *map(checkpoint.best, last)}:
         path(folder, step).unlink(missing_ok=True)
 
 

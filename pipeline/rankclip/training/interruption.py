@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 import time
@@ -12,11 +13,15 @@ from types import FrameType
 
 import torch
 
-from rankclip import distributed
+from rankclip import distributed, lifecycle
+from rankclip.errors import Preempted
 from rankclip.training.request import STOP
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-"""What schedulers send before they take a machine away."""
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+"""What schedulers send before they take a machine away, and Ctrl-C."""
+
+TOGETHER_S = 1.0
+"""A Ctrl-C so soon after the first is the same: torchrun passes on to its workers what they had already."""
 
 LOOK_EVERY_S = 1.0
 """Seconds between two looks for the file."""
@@ -27,6 +32,7 @@ class Interruption:
 
     def __init__(self, folder: Path) -> None:
         self._file, self._asked, self._next_look = folder / STOP, False, 0.0
+        self._interrupted_at: float | None = None
 
     def __call__(self) -> bool:
         """Cheap enough for every step."""
@@ -41,7 +47,7 @@ class Interruption:
         """Takes the signals for the time of the block; only a main thread gets any.
 
         One that comes again must not end the save: Slurm sends it to every process, and torchrun passes on
-        its own.
+        its own. A second Ctrl-C does.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -49,12 +55,25 @@ class Interruption:
         before = {number: signal.signal(number, self._note) for number in SIGNALS}
         try:
             yield
+        except Preempted as error:
+            if self._interrupted_at is not None:
+                error.exit_code = lifecycle.INTERRUPTED
+            raise
         finally:
             for number, handler in before.items():
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._asked = True
+        if number != signal.SIGINT:
+            return
+        now = time.monotonic()
+        if self._interrupted_at is None:
+            self._interrupted_at = now
+            if distributed.rank() == 0:
+                os.write(2, lifecycle.SAVING)  # nothing buffered: it may be what the signal interrupted
+        elif now - self._interrupted_at >= TOGETHER_S:
+            raise KeyboardInterrupt
 
 
 class Pauses:

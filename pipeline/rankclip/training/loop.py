@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,11 +18,13 @@ from rankclip.evaluation.suite import validation_top1
 from rankclip.models.open_clip import Encoder, build
 from rankclip.objectives.batch import Batch as Pairs
 from rankclip.training import checkpoint as checkpoints
+from rankclip.training.averaged import Averaged
 from rankclip.training.batch_norm import batch_norms
 from rankclip.training.checkpoint import Checkpoint
 from rankclip.training.device import chosen
 from rankclip.training.feed import Feed
 from rankclip.training.interruption import Pauses
+from rankclip.training.kept import Kept
 from rankclip.training.left_out import LeftOut
 from rankclip.training.logit_scale import clamp_alpha, follow, path_of
 from rankclip.training.meter import Meter
@@ -29,8 +32,8 @@ from rankclip.training.optim import build_optimizer, set_rates
 from rankclip.training.parallel import prepared, refuse
 from rankclip.training.request import CODE, TrainRequest
 from rankclip.training.step import diagnostics, shuffle_of, train_step
-from rankclip.training.teachers import Teachers
-from rankclip.training.validation import validation_set
+from rankclip.training.teachers import Teachers, evaluating
+from rankclip.training.validation import Shared, validation_set
 from rankclip.training.verdicts import Verdicts
 
 Report = dict[str, Any]
@@ -62,7 +65,11 @@ class Training:
         self.path = None if leader is None else path_of(leader, request.key)
         self.model.logit_scale.requires_grad_(self.path is None)
         self.optimizer = build_optimizer(self.model, self.spec)
-        self.teachers = Teachers(self.objective.needs, request.key, self.feed, self.model, self.spec)
+        needs = self.objective.needs
+        averages = "averaged" in needs or self.spec.weights == "averaged"
+        self.averaged = Averaged(self.model, self.spec.ema_decay) if averages else None
+        self.teachers = Teachers(needs, request.key, self.feed, self.averaged, self.spec)
+        self.kept = Kept(self.spec, request.folder, self.model, self.averaged)
         self.sets = [validation_set(request, name) for name in self.spec.validation]
         self.left_out, self.verdicts = LeftOut(request, self.feed), Verdicts()
         self.step, self.metrics_bytes = 0, 0
@@ -86,13 +93,15 @@ class Training:
         try:
             self.model.load_state_dict(saved.model)
             self.optimizer.load_state_dict(saved.optimizer)
-            self.teachers.load_state_dict(saved.averaged)
+            if self.averaged is not None:
+                self.averaged.model.load_state_dict(saved.averaged or {})
         except (RuntimeError, ValueError) as error:
             raise DataError(
                 f"{checkpoints.path(folder, step)} is a checkpoint of another model than "
                 f"{self.request.model.name} ({files.one_line(error)}); delete it to train from the start"
             ) from error
         self.left_out.rewind(step, saved.left_out)
+        self.kept.rewind(saved.improved)
         self.step, self.meter.elapsed_s, self.metrics_bytes = step, saved.elapsed_s, saved.metrics_bytes
 
     def save(self, metrics_bytes: int) -> None:
@@ -103,8 +112,9 @@ class Training:
             optimizer=self.optimizer.state_dict(),
             elapsed_s=self.meter.elapsed_s,
             metrics_bytes=metrics_bytes,
-            averaged=self.teachers.state_dict(),
+            averaged=None if self.averaged is None else self.averaged.model.state_dict(),
             left_out=len(self.left_out),
+            improved=self.kept.improved,
         )
         checkpoints.save(self.request.folder, state, self.request.machine.keep_checkpoints)
 
@@ -134,6 +144,7 @@ class Training:
             report = self.report(batch.epoch)
             if validates:
                 report |= self.validate()
+                saves |= self.kept.improves(self.step, report["val/mean_top1"])
             yield (report if line else {}) | {"checkpoint": saves}
             if saves:
                 self.pauses.saved()
@@ -205,7 +216,8 @@ class Training:
         self.verdicts.add(self.step, done)
         self.losses = done.values | {"gradient_norm": done.gradient_norm}
         self.settle_alpha()
-        self.teachers.update(self.model, self.step)
+        if self.averaged is not None:
+            self.averaged.update(self.model, self.step)
 
     def examine(self, batch: Pairs) -> None:
         """Keeps what diagnostics say of a step."""
@@ -238,11 +250,12 @@ class Training:
         return {"batch_norm": f"statistics of micro-batches of {pairs} pairs, not of all {whole}"}
 
     def validate(self) -> dict[str, float]:
-        """Zero-shot top-1 on the validation splits; costs the run no random number."""
-        self.model.eval()
-        scores = validation_top1(Encoder(self.model, self.request.model), self.sets)
-        self.model.train()
-        return scores
+        """Zero-shot top-1 on the validation splits, and its seconds; costs the run no random number."""
+        since = time.monotonic()
+        with evaluating(self.model):
+            encoder = Shared(Encoder(self.kept.validated(), self.request.model))
+            scores = validation_top1(encoder, self.sets)
+        return scores | {"validation_s": time.monotonic() - since}
 
 
 def random_seed(seed: int, step: int, rank: int) -> int:

@@ -16,7 +16,7 @@ from rankclip.models.open_clip import ImageTextModel
 from rankclip.training.cost import flops_per_pair, peak_flops
 from rankclip.training.spec import TrainSpec
 
-MEASURED = ("samples_per_s", "data_wait", "memory_mb", "tflops", "mfu", "elapsed_s")
+MEASURED = ("samples_per_s", "data_wait", "memory_mb", "tflops", "mfu", "elapsed_s", "validation_s")
 """What a clock or the machine says in a report, and another run of the same would not repeat."""
 
 
@@ -59,7 +59,7 @@ class Meter:
             yield batch
 
     def read(self) -> dict[str, float]:
-        """What `MEASURED` names: speed of all workers together, waiting and memory of this one."""
+        """What of `MEASURED` is of steps: speed of all workers together, waiting and memory of this one."""
         took = max(time.monotonic() - self._since, 1e-9)
         self.elapsed_s += took
         speed = self._steps * self._spec.batch_size / took

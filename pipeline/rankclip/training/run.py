@@ -80,7 +80,7 @@ def _train(asked: TrainRequest, first: bool, stopping: Callable[[], bool]) -> No
                     files.flush(metrics)
                     training.save(length)
     if first:
-        save_weights(training.model, asked.model, asked.folder / WEIGHTS)
+        save_weights(training.kept.at_end(), asked.model, asked.folder / WEIGHTS)
         files.write_record(
             asked.folder,
             asked.config,
@@ -95,6 +95,7 @@ def _train(asked: TrainRequest, first: bool, stopping: Callable[[], bool]) -> No
             arm=asked.arm,
             seed=asked.seed,
             steps=asked.train.steps,
+            weights_step=training.kept.step(asked.train.steps),
             key=asked.content_digest,
             **training.inexact(),
         )

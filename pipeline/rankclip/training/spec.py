@@ -70,8 +70,12 @@ class TrainSpec(Spec):
     Memory for the time of a second forward pass; exact but for batch norm, which then sees a micro-batch.
     """
 
+    weights: Literal["last", "best", "averaged"]
+    """Which weights a run ends with: those of its last step, those with the highest mean top-1 in validation
+    (the first of several), or their moving average, which validation then looks at too."""
+
     ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)]
-    """Decay of the averaged model that teacher `soft` is; no other objective has one."""
+    """Decay of that average and of the averaged model that teacher `soft` is; no other run has one."""
 
     captions: SlotName
     """Which caption slot is learnt from: the source's or one of the section `captions`."""

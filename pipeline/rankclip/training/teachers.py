@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -14,44 +13,27 @@ from torch import Tensor
 from rankclip.data.loading.loader import Loaded
 from rankclip.errors import InputError
 from rankclip.models.open_clip import ImageTextModel
+from rankclip.training.averaged import Averaged
 from rankclip.training.device import Precision, lowered, widened
 from rankclip.training.feed import Feed
 from rankclip.training.micro_batches import outputs
 from rankclip.training.spec import TrainSpec
 
 
-class Averaged:
-    """An exponential moving average of a model's weights; Tarvainen and Valpola, NeurIPS 2017.
-
-    Its decay grows to the given one as 1 - 1 / (t + 1) at step t, as theirs does, so that the untrained
-    model is soon forgotten. Statistics of batch norm are those of the model.
-    """
-
-    def __init__(self, model: ImageTextModel, decay: float) -> None:
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
-        self.decay = decay
-
-    @torch.no_grad()
-    def update(self, model: ImageTextModel, step: int) -> None:
-        """Takes in the model as it is after `step` steps."""
-        share = 1.0 - min(self.decay, 1.0 - 1.0 / (step + 1))
-        torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), share)
-        for ours, buffer in zip(self.model.buffers(), model.buffers(), strict=True):
-            ours.copy_(buffer)
-
-
 class Teachers:
     """Makes the options of `gathered` that an objective needs, for this worker's part of each batch."""
 
-    def __init__(self, needs: Collection[str], key: str, feed: Feed, model: ImageTextModel, train: TrainSpec):
-        """Takes what it needs from the data.
+    def __init__(
+        self, needs: Collection[str], key: str, feed: Feed, averaged: Averaged | None, train: TrainSpec
+    ) -> None:
+        """Takes what it needs from the data, and the averaged model if there is one.
 
         Raises:
             InputError: the data has no latents, or captions in one slot alone, where a term of the run `key`
                 needs more.
         """
         self.needs, self.size, self.precision = needs, train.micro_batch, train.precision
-        self.averaged = Averaged(model, train.ema_decay) if "averaged" in needs else None
+        self.averaged = averaged if "averaged" in needs else None
         # without need too, for diagnostics, where there are any
         latents = feed.samples.latents() if "latents" in needs or train.diagnose_every else None
         if "latents" in needs and latents is None:
@@ -91,24 +73,6 @@ class Teachers:
                 model, batch.described, batch.there, self.size, self.precision
             )
         return found
-
-    def update(self, model: ImageTextModel, step: int) -> None:
-        """Takes in the model as it is after `step` steps."""
-        if self.averaged is not None:
-            self.averaged.update(model, step)
-
-    def state_dict(self) -> dict[str, Any] | None:
-        """The averaged model, if there is one, for a checkpoint."""
-        return None if self.averaged is None else self.averaged.model.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any] | None) -> None:
-        """Goes back to a checkpoint.
-
-        Raises:
-            RuntimeError: it is of another model.
-        """
-        if self.averaged is not None:
-            self.averaged.model.load_state_dict(state or {})
 
 
 def require_several_slots(key: str, feed: Feed) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from rankclip.errors import InputError
 from rankclip.models.open_clip import ImageTextModel, build
 from rankclip.models.spec import ModelSpec
-from rankclip.training.teachers import Averaged
+from rankclip.training.averaged import Averaged
 
 VIT = ModelSpec(name="shapes-vit")
 IMAGES = torch.randint(0, 256, (5, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)

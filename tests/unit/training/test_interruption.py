@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from rankclip import lifecycle
 from rankclip.errors import Preempted
 from rankclip.models.spec import ModelSpec
 from rankclip.training import checkpoint, interruption, loop, run
@@ -54,7 +55,7 @@ def test_a_run_that_gets_a_signal_saves_and_goes_on_as_if_undisturbed(
         Preempted, match=r"^arm/seed-4: stopped .* at step 5 of 7; run the same command"
     ) as told:
         at_step(request, 4, lambda: os.kill(os.getpid(), number), monkeypatch)
-    assert told.value.exit_code == 143
+    assert told.value.exit_code == (130 if number == signal.SIGINT else 143)
     assert signal.getsignal(number) == before
     assert checkpoint.steps(request.folder)[-1] == 5
     run.train_run(request.dump())
@@ -130,6 +131,20 @@ def test_a_signal_that_comes_twice_does_not_end_the_save_and_then_is_for_others_
         signal.signal(signal.SIGTERM, before)
 
 
+def test_a_second_ctrl_c_ends_the_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked = Interruption(tmp_path)
+    with asked.listening():
+        for _ in range(2):  # the second as torchrun passes it on
+            os.kill(os.getpid(), signal.SIGINT)
+            assert asked()
+        monkeypatch.setattr(interruption, "TOGETHER_S", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert capfd.readouterr().err == lifecycle.SAVING.decode()
+
+
 def test_a_thread_listens_to_the_file_alone(tmp_path: Path) -> None:
     found = []
 
@@ -172,7 +187,7 @@ def test_without_time_gone_by_only_the_steps_of_the_recipe_are_saved(tiny_data: 
 def test_reports_tell_speed_waiting_and_memory(tiny_data: Path, tmp_path: Path) -> None:
     reports = list(Training(tiny.request(tiny_data, tmp_path)).reports())
     for report in reports:
-        assert set(MEASURED) - {"mfu"} < set(report)
+        assert set(MEASURED) - {"mfu", "validation_s"} < set(report)
         assert 0 <= report["data_wait"] < 1
         assert report["samples_per_s"] > 0
         assert 100 < report["memory_mb"] < 100_000

@@ -16,10 +16,11 @@ from rankclip.errors import InputError
 from rankclip.models.open_clip import ImageTextModel, build, tokenize
 from rankclip.objectives.batch import gathered
 from rankclip.training import checkpoint, run
+from rankclip.training.averaged import Averaged
 from rankclip.training.feed import Feed
 from rankclip.training.loop import Training
 from rankclip.training.request import METRICS, TrainRequest
-from rankclip.training.teachers import Averaged, Teachers, caption_numbers
+from rankclip.training.teachers import Teachers, caption_numbers
 from tests.unit.training import tiny
 
 CHOSEN = np.array([3, 0, 17, 5])
@@ -36,7 +37,8 @@ EVERY = tiny.objective(
 
 
 def teachers_of(request: TrainRequest, needs: set[str], model: ImageTextModel) -> Teachers:
-    return Teachers(needs, request.key, feed_of(request), model, request.train)
+    averaged = Averaged(model, request.train.ema_decay)
+    return Teachers(needs, request.key, feed_of(request), averaged, request.train)
 
 
 def feed_of(request: TrainRequest) -> Feed:
@@ -85,7 +87,8 @@ def test_averaged_embeddings_are_those_of_the_averaged_model_in_evaluation(
     assert torch.allclose(text, expected[1], atol=1e-6)
     assert not image.requires_grad
     moved(model, 0.1)
-    teachers.update(model, 1)
+    assert teachers.averaged is not None
+    teachers.averaged.update(model, 1)
     changed, _ = teachers.of(model, batch)["averaged"]
     assert (changed - image).norm() > 1e-2
 
@@ -194,7 +197,6 @@ def test_only_what_an_objective_needs_is_made(tiny_data: Path, tmp_path: Path) -
         teachers = teachers_of(request, needs, model)
         found = teachers.of(model, feed_of(request).batch(CHOSEN, 0))
         assert found.keys() == needs - {"bias", "shuffle"}
-        assert (teachers.state_dict() is None) == ("averaged" not in needs)
 
 
 def test_an_objective_of_every_teacher_trains(tiny_data: Path, tmp_path: Path) -> None:
@@ -226,8 +228,10 @@ def test_a_run_with_an_averaged_teacher_resumes_exactly(
     assert saved is not None
     assert saved.averaged is not None
     again = Training(request)
-    for name, tensor in first.teachers.averaged.model.state_dict().items():
-        assert torch.equal(again.teachers.averaged.model.state_dict()[name], tensor), name
+    assert first.averaged is not None
+    assert again.averaged is not None
+    for name, tensor in first.averaged.model.state_dict().items():
+        assert torch.equal(again.averaged.model.state_dict()[name], tensor), name
     assert not torch.equal(saved.averaged["clip.text_projection"], saved.model["clip.text_projection"])
     run.train_run(request.dump())
     assert (request.folder / run.WEIGHTS).read_bytes() == (undisturbed.folder / run.WEIGHTS).read_bytes()
@@ -237,7 +241,7 @@ def test_the_teacher_of_a_step_is_the_average_of_the_models_before_it(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     training = Training(tiny.request(tiny_data, tmp_path, objective=SOFT, log_every=1))
-    averaged, seen = training.teachers.averaged, []
+    averaged, seen = training.averaged, []
     assert averaged is not None
 
     def watching(*given: torch.Tensor, **options: object) -> object:

@@ -50,9 +50,8 @@ def lines(request: TrainRequest) -> list[dict[str, Any]]:
     """The reports of a run, and the lengths of its weights."""
     training = Training(request)
     reports = [{k: v for k, v in report.items() if k not in MEASURED} for report in training.reports()]
-    weights = training.model.state_dict() | {
-        f"averaged {name}": tensor for name, tensor in (training.teachers.state_dict() or {}).items()
-    }
+    averaged = {} if training.averaged is None else training.averaged.model.state_dict()
+    weights = training.model.state_dict() | {f"averaged {name}": tensor for name, tensor in averaged.items()}
     return [*reports, {name: tensor.double().norm().item() for name, tensor in weights.items()}]
 
 
