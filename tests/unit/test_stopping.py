@@ -94,8 +94,9 @@ def test_when_dvc_is_gone_the_block_is_asked_and_has_its_time(monkeypatch: pytes
     ended: list[float] = []
     monkeypatch.setattr(lifecycle, "kill_descendants", lambda: ended.append(time.monotonic()))
     monkeypatch.setattr(os, "_exit", lambda code: ended.append(code))
+    monkeypatch.setattr(lifecycle, "_alive", lambda process: False)
     with launch.stoppable(lambda: None) as told:
-        watch = threading.Thread(target=lifecycle._watch, args=([psutil.Process(2**22 - 1)], 0.01))
+        watch = threading.Thread(target=lifecycle._watch, args=([psutil.Process()], 0.01))
         watch.start()
         assert told.wait(5)
         time.sleep(0.1)
