@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 import psutil
 import typer
 
-from rankclip.errors import RankclipError, RunError, disk_full
+from rankclip.errors import Preempted, RankclipError, RunError, disk_full
 
 QUIET = {
     "DVC_NO_ANALYTICS": "true",
@@ -95,18 +95,18 @@ def run(app: Callable[[], Any]) -> NoReturn:
     try:
         app()
     except RankclipError as error:
-        _fail(str(error), error.exit_code)
+        _end(f"{'' if isinstance(error, Preempted) else 'error: '}{error}", error.exit_code)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:
         if line := disk_full(error):
-            _fail(line, RunError.exit_code)
+            _end(f"error: {line}", RunError.exit_code)
         raise
     sys.exit(0)
 
 
-def _fail(line: str, code: int) -> NoReturn:
-    sys.stderr.write(f"rankclip: error: {' '.join(line.split())}\n")
+def _end(line: str, code: int) -> NoReturn:
+    sys.stderr.write(f"rankclip: {' '.join(line.split())}\n")
     sys.exit(code)
 
 

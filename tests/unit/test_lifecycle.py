@@ -20,7 +20,7 @@ STAGE = """
 import errno, subprocess, sys, time, typer
 from pathlib import Path
 from rankclip import lifecycle
-from rankclip.errors import DataError, InputError
+from rankclip.errors import DataError, InputError, Preempted
 
 def main(folder: Path = Path("."), fail: str = "", child: bool = False) -> None:
     if fail == "input":
@@ -33,6 +33,8 @@ def main(folder: Path = Path("."), fail: str = "", child: bool = False) -> None:
         raise OSError(errno.EDQUOT, "Disk quota exceeded", "runs/a.jsonl")
     if fail == "bug":
         raise OSError(errno.EACCES, "Permission denied", "runs")
+    if fail == "stopped":
+        raise Preempted("clip/seed-0: saved at step 3; run the same command again")
     if fail == "interrupt":
         raise KeyboardInterrupt
     if child:
@@ -130,6 +132,7 @@ def test_sigterm_ends_a_stage_cleanly_with_143(folder: Path) -> None:
     [
         (["--fail", "input"], 2, "rankclip: error: lr is -1; use a positive number\n"),
         (["--fail", "data"], 1, "rankclip: error: shard 3 is cut short; run dvc repro shard\n"),
+        (["--fail", "stopped"], 143, "rankclip: clip/seed-0: saved at step 3; run the same command again\n"),
         (["--fail", "interrupt"], 130, ""),
     ],
 )

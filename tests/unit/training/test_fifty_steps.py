@@ -21,16 +21,21 @@ def asked(data: Path, work: Path, arm: str) -> TrainRequest:
     objective = tiny.objective("clip", [tiny.CONTRASTIVE]) if arm == "clip" else tiny.ranked("rankclip")
     vit = ModelSpec(name="shapes-vit")
     return tiny.request(
-        data, work, model=vit, objective=objective, steps=50, log_every=1, validate_every=50, checkpoint_every=50
+        data,
+        work,
+        model=vit,
+        objective=objective,
+        steps=50,
+        log_every=1,
+        validate_every=50,
+        checkpoint_every=50,
     )
 
 
 def losses(data: Path, work: Path) -> dict[str, list[float]]:
     """The losses of fifty steps of each arm."""
     torch.set_num_threads(1)
-    return {
-        arm: [report["loss"] for report in Training(asked(data, work, arm)).reports()] for arm in SHARES
-    }
+    return {arm: [report["loss"] for report in Training(asked(data, work, arm)).reports()] for arm in SHARES}
 
 
 def work(rank: int, workers: int, folder: str, data: str) -> None:
