@@ -77,7 +77,8 @@ def start(
             refuse(request.train.batch_size, build(request.model, request.seed), count, device)
         failed = [line for request in todo if (line := train_together(request, count, gpus, poll, stopped))]
     if failed:
-        raise RunError(f"{failed[0]} ({len(failed) - 1} more failed); what finished is kept")
+        others = f" ({len(failed) - 1} more failed)" if len(failed) > 1 else ""
+        raise RunError(f"{failed[0]}{others}; what finished is kept")
 
 
 def gpus_of(machine: Machine) -> int:

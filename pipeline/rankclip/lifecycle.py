@@ -49,6 +49,9 @@ STOPPED_BY_US = 137
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
 
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+"""What says that we should end: of a system or scheduler, of sbatch when it is told to, and Ctrl-C."""
+
 SAVING = b"\nrankclip: saves what it trains, then ends; Ctrl-C again ends it at once\n"
 """What Ctrl-C is answered while something trains."""
 

@@ -197,6 +197,16 @@ def test_when_we_are_to_stop_what_runs_may_save_and_no_more_is_begun(tmp_path: P
 
 
 @pytest.mark.usefixtures("ray_session")
+def test_what_dies_when_we_are_to_stop_is_told_as_often_as_it_did(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    items = [{"key": "clip", "what": "dies", "trace": str(trace)}]
+    [outcome] = launch.map_tasks(
+        "launched:troubled", items, cpus=0.1, tries=4, stopped=trace.exists, logs=tmp_path
+    )
+    assert outcome.error.startswith("clip failed: its process died once (killed, or out of memory?)")
+
+
+@pytest.mark.usefixtures("ray_session")
 def test_what_is_stopped_though_we_are_not_is_tried_again(tmp_path: Path) -> None:
     items = [{"key": "clip", "folder": str(tmp_path), "once": True}]
     assert launch.values(launch.map_tasks("launched:until_asked", items, cpus=0.1, logs=tmp_path)) == [

@@ -16,6 +16,7 @@ from rankclip import estimate, files, launching, pretrain
 from rankclip.config import Arm
 from rankclip.errors import DataError, InputError, Preempted, RunError
 from rankclip.launch.group import workers
+from rankclip.models.spec import ModelSpec
 from rankclip.training.request import NONFINITE, STOP, TrainRequest
 from tests.unit.training import tiny
 
@@ -180,6 +181,30 @@ def test_when_the_driver_is_to_end_the_runs_are_asked_to_save_and_the_next_drive
     pretrain.train(asked, tracked)
     assert set(tracked.ends.values()) == {"FINISHED"}
     assert not [request.key for request in asked if (request.folder / STOP).exists()]
+
+
+def test_runs_of_several_workers_come_one_after_the_other_whatever_becomes_of_one(
+    data: Path, launched: Launched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[tuple[str, int]] = []
+
+    def train_group(function: object, item: dict[str, Any], count: int, *given: object, **named: Any) -> None:
+        begun.append((item["key"], count))
+        if item["seed"] == 0:
+            raise RunError(f"{item['key']} failed: rank 1 is lost")
+
+    monkeypatch.setattr(launched, "train_group", train_group, raising=False)
+    monkeypatch.setenv("RANKCLIP_WORKERS", "2")
+    asked = [
+        each.model_copy(update={"model": ModelSpec(name="shapes-vit")}) for each in requests(data, (0, 1, 2))
+    ]
+    keys = [each.key for each in asked]
+    with pytest.raises(RunError, match=r"^ranked/seed-0 failed: rank 1 is lost; what finished is kept$"):
+        launching.start(asked, None, lambda: None, lambda: False)
+    assert begun == [(key, 2) for key in keys]
+    with pytest.raises(Preempted, match=r"^ranked/seed-1: was not begun before we stopped"):
+        launching.start(asked[1:], None, lambda: None, lambda: True)
+    assert len(begun) == 3
 
 
 @pytest.mark.parametrize(

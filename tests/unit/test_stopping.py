@@ -14,6 +14,7 @@ import pytest
 from rankclip import launch, lifecycle
 from rankclip.errors import Preempted
 from rankclip.launch import stopping
+from rankclip.lifecycle import SIGNALS
 
 
 class EndedError(Exception):
@@ -22,31 +23,36 @@ class EndedError(Exception):
 
 @pytest.fixture(autouse=True)
 def handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """SIGTERM ends a test with `EndedError`, as it ends a process of ours with SystemExit."""
+    """SIGTERM ends a test with `EndedError`, as it ends a process of ours with SystemExit; SIGINT as ever.
+
+    A shell has what it starts in the background ignore SIGINT.
+    """
     monkeypatch.setattr(stopping, "TOGETHER_S", 0.0)
 
     def end(signum: int, frame: object) -> None:
         raise EndedError
 
-    before = signal.signal(signal.SIGTERM, end)
+    ours = {signal.SIGTERM: end, signal.SIGINT: signal.default_int_handler}
+    before = {signum: signal.signal(signum, handler) for signum, handler in ours.items()}
     yield
-    signal.signal(signal.SIGTERM, before)
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
 
 
 def kill(signum: signal.Signals) -> None:
     os.kill(os.getpid(), signum)
 
 
-@pytest.mark.parametrize("signum", stopping.SIGNALS)
+@pytest.mark.parametrize("signum", SIGNALS)
 def test_the_first_signal_asks_and_is_gone_after_the_block(signum: signal.Signals) -> None:
-    before = [signal.getsignal(each) for each in stopping.SIGNALS]
+    before = [signal.getsignal(each) for each in SIGNALS]
     asked: list[int] = []
     with launch.stoppable(lambda: asked.append(1)) as told:
         assert not told.is_set()
         kill(signum)
         assert told.is_set()
         assert asked == [1]
-    assert [signal.getsignal(each) for each in stopping.SIGNALS] == before
+    assert [signal.getsignal(each) for each in SIGNALS] == before
 
 
 def test_the_second_signal_ends_us_at_once() -> None:

@@ -66,21 +66,16 @@ class Outlook(NamedTuple):
 
 def arms_of(study: Study, worker: Worker) -> list[Arm]:
     """The arms, and runs whose logit scale an arm follows without being an arm's."""
-    objectives = {name: arm.objective for name, arm in study.arms.items()}
-    recipes = {name: arm.recipe(study.model, study.train) for name, arm in study.arms.items()}
-    known = {(objectives[name].terms, recipes[name]) for name in objectives}
-    for name, objective in list(objectives.items()):
+    runs = {name: (arm.objective, arm.recipe(study.model, study.train)) for name, arm in study.arms.items()}
+    known = {(objective.terms, recipe) for objective, recipe in runs.values()}
+    for name, (objective, recipe) in list(runs.items()):
         leader = objective.replay
-        if leader is not None and (leader.terms, recipes[name]) not in known:
-            objectives[f"{name}/follows-{leader.name}"], recipes[f"{name}/follows-{leader.name}"] = (
-                leader,
-                recipes[name],
-            )
+        if leader is not None and (leader.terms, recipe) not in known:
+            known.add((leader.terms, recipe))
+            runs[f"{name}/follows-{leader.name}"] = (leader, recipe)
     return [
         Arm(name, objective, recipe, need(recipe.model, objective, recipe.train, worker))
-        for name, (objective, recipe) in {
-            name: (objectives[name], recipes[name]) for name in objectives
-        }.items()
+        for name, (objective, recipe) in runs.items()
     ]
 
 

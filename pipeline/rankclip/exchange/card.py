@@ -74,7 +74,7 @@ def card(weights: Path, record: dict[str, Any], root: Path) -> str:
     facts = {
         "Model": f"{model} of open_clip",
         "Objective": objective,
-        "Optimiser steps": f"{record['steps']:,}" if record["steps"] else "not known",
+        "Optimiser steps": steps(record),
         "Pairs seen": f"{seen:,}" if (seen := record["counts"].get("pairs_seen")) else "not known",
         "Seed": record["seed"],
         **{f"sha256 of {name}": value for name, value in record["inputs"].items()},
@@ -90,6 +90,15 @@ def card(weights: Path, record: dict[str, Any], root: Path) -> str:
         recipe=json.dumps(config, indent=2),
         whose=WHOSE if "origin" in record else OURS,
     )
+
+
+def steps(record: dict[str, Any]) -> str:
+    """How many steps a run made, and after which its weights are from, where that is not the last."""
+    made = record["steps"]
+    if not made:
+        return "not known"
+    of_weights = record.get("weights_step", made)
+    return f"{made:,}" + (f"; the weights are those after step {of_weights:,}" if of_weights < made else "")
 
 
 def numbers(sha256: str, root: Path) -> str:

@@ -125,7 +125,8 @@ class Queue:
         try:
             said = Said(*ray.get(reference))
         except ray.exceptions.RayError as lost:
-            times = {2: "twice"}.get(self._tries, f"{self._tries} times")
+            count = self._deaths[index] + 1
+            times = {1: "once", 2: "twice"}.get(count, f"{count} times")
             died, said = True, Said(None, f"its process died {times} (killed, or out of memory?)", str(lost))
         if died or said.preempted:
             self._deaths[index] += 1

@@ -13,9 +13,7 @@ from types import FrameType
 
 from rankclip import lifecycle
 from rankclip.errors import Preempted
-
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-"""What says that we should end: of a system, of sbatch when it is told to, and Ctrl-C."""
+from rankclip.lifecycle import SIGNALS
 
 GRACE_S = 50.0
 """Seconds from the first signal to our end, at most; schedulers give a minute or more."""

@@ -8,7 +8,6 @@ import zipfile
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -45,15 +44,9 @@ def read(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path} is no file; give the file that holds the weights")
     try:
         stored = load_file(path) if is_safetensors(path) else unpickled(path)
-    except (
-        OSError,
-        SafetensorError,
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-    ) as error:
+    except InputError:
+        raise
+    except Exception as error:  # changed bytes that are unpickled may raise anything
         raise InputError(
             f"{path} is not readable as weights ({files.one_line(error)}); fetch it again"
         ) from error

@@ -15,10 +15,8 @@ import torch
 
 from rankclip import distributed, lifecycle
 from rankclip.errors import Preempted
+from rankclip.lifecycle import SIGNALS
 from rankclip.training.request import STOP
-
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-"""What schedulers send before they take a machine away, and Ctrl-C."""
 
 TOGETHER_S = 1.0
 """A Ctrl-C so soon after the first is the same: torchrun passes on to its workers what they had already."""

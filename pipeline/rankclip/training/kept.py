@@ -62,5 +62,11 @@ class Kept:
         """
         model = self.validated()
         if self.improved:
-            model.load_state_dict(checkpoint.read(checkpoint.path(self.folder, self.improved[-1][0])).model)
+            best = checkpoint.path(self.folder, self.improved[-1][0])
+            try:
+                model.load_state_dict(checkpoint.read(best, checked=True).model)
+            except DataError as error:
+                raise DataError(
+                    f"{best}, the best of this run, is damaged; delete {self.folder} to train it again"
+                ) from error
         return model

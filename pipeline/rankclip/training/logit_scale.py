@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rankclip import files
 from rankclip.errors import DataError
-from rankclip.models.open_clip import initial_logit_scale
+from rankclip.models.open_clip import build, initial_logit_scale
 from rankclip.training.request import METRICS, TrainRequest
 
 
@@ -35,7 +35,7 @@ def path_of(leader: TrainRequest, follower: str) -> NDArray[np.float64]:
         DataError: the curve of the run is missing, damaged or shorter than its recipe.
     """
     curve, steps = leader.folder / METRICS, leader.train.steps
-    known = {0: initial_logit_scale(leader.objective.bounded)}
+    known = {0: start_of(leader)}
     try:
         known |= dict(_points(curve))
         wrong = "" if max(known) == steps else f"ends at step {max(known)} of {steps}"
@@ -50,6 +50,13 @@ def path_of(leader: TrainRequest, follower: str) -> NDArray[np.float64]:
         )
     at = sorted(known)
     return np.interp(np.arange(steps + 1), at, [known[step] for step in at])
+
+
+def start_of(run: TrainRequest) -> float:
+    """ln alpha of a run before its first step."""
+    if run.model.pretrained is None:
+        return initial_logit_scale(run.objective.bounded)
+    return build(run.model, run.seed, run.objective.bounded).logit_scale.item()
 
 
 def _points(curve: Path) -> Iterator[tuple[int, float]]:

@@ -150,6 +150,8 @@ class Training:
                 self.pauses.saved()
                 self.asked = False
             if stops:
+                # when one leaves its launcher ends the others: the first maybe in the middle of its save
+                distributed.agreed(None)
                 raise Preempted(
                     f"{self.request.key}: stopped as asked and saved at step {self.step} of "
                     f"{self.spec.steps}; run the same command again to go on"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rankclip import distributed
 from rankclip.data.loading.loader import Loaded
-from rankclip.models.open_clip import ImageTextModel
+from rankclip.models.open_clip import ImageTextModel, longest
 from rankclip.training.cost import flops_per_pair, peak_flops
 from rankclip.training.spec import TrainSpec
 
@@ -42,8 +42,7 @@ class Meter:
     def count_flops(self, model: ImageTextModel, tokens: Tensor) -> None:
         """Counts the arithmetic of a pair by captions `[n, L]`; those of later batches are taken as alike."""
         began = time.monotonic()
-        longest = int(tokens.argmax(dim=1).max()) + 1
-        self._flops_per_pair = flops_per_pair(model, longest)
+        self._flops_per_pair = flops_per_pair(model, longest(tokens))
         self._since += time.monotonic() - began
 
     def waiting(self, batches: Iterable[Loaded]) -> Iterator[Loaded]:

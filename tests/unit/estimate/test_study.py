@@ -63,6 +63,20 @@ def test_a_run_that_is_followed_and_is_no_arms_is_counted() -> None:
     assert names == ["clip", "rankclip", "rankclip_shuffled", "replayed", "replayed/follows-siglip"]
 
 
+def test_a_run_that_two_arms_follow_is_counted_once() -> None:
+    changes = [
+        "arms.one.objective=clip_alpha_replay",
+        "arms.one.objective.replay.name=leader",
+        "arms.one.overrides={train.lr: 2e-3}",
+        "arms.two.objective=rankclip_soft",
+        "arms.two.objective.replay=rankclip",
+        "arms.two.objective.replay.name=leader",
+        "arms.two.overrides={train.lr: 2e-3}",
+    ]
+    names = [arm.name for arm in arms_of(composition.compose("shapes-smoke", changes, CONF), WORKER)]
+    assert names[3:] == ["one", "two", "one/follows-leader"]
+
+
 def test_a_followed_run_that_is_an_arms_is_counted_once() -> None:
     study = composition.compose("shapes-controls", [], CONF)
     assert [arm.name for arm in arms_of(study, WORKER)] == list(study.arms)

@@ -119,6 +119,7 @@ def test_the_card_tells_data_recipe_licence_and_the_scores_of_exactly_these_weig
     for told in (
         f"| sha256 of the weights | {weights} |",
         "5a" * 32,
+        "| Optimiser steps | 1,200; the weights are those after step 900 |",
         "| Pairs seen | 153,600 |",
         '"lr": 0.001',
     ):

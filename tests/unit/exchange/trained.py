@@ -16,6 +16,7 @@ def write_run(folder: Path, spec: ModelSpec, bounded: bool = True) -> Path:
         "arm": "clip",
         "seed": 1,
         "steps": 1200,
+        "weights_step": 900,
         "key": "0123456789abcdef",
         "config": {"model": spec.dump(), "objective": {"name": "clip"}, "train": {"lr": 0.001}},
         "inputs": {"shards": "5a" * 32},

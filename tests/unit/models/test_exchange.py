@@ -133,7 +133,13 @@ def test_damaged_files_and_files_of_something_else_are_refused_in_one_line(
     torch.save({"epoch": 3, "loss": 0.5}, path)
     without = path.read_bytes()
     torch.save([torch.zeros(3)], path)
-    for content in (b"", b"<html>", b"PK\3\4 no", whole[:-100], whole[:1000], without, path.read_bytes()):
+    of_nothing = path.read_bytes()
+    torch.save(weights["shapes-rn"], path, _use_new_zipfile_serialization=False)
+    older = path.read_bytes()
+    directory = whole.rindex(b"PK\1\2")
+    unlisted = whole[:directory] + b"XX" + whole[directory + 2 :]
+    cut = (whole[:-100], whole[:1000], unlisted, older[:50], older[:500], older[:-100])
+    for content in (b"", b"<html>", b"PK\3\4 no", *cut, without, of_nothing):
         path.write_bytes(content)
         with pytest.raises(InputError, match=r"a\.pt (is not readable as|holds no) weights") as said:
             exchange.read(path)

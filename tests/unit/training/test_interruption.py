@@ -14,9 +14,10 @@ import torch
 
 from rankclip import lifecycle
 from rankclip.errors import Preempted
+from rankclip.lifecycle import SIGNALS
 from rankclip.models.spec import ModelSpec
 from rankclip.training import checkpoint, interruption, loop, run
-from rankclip.training.interruption import SIGNALS, Interruption
+from rankclip.training.interruption import Interruption
 from rankclip.training.loop import Training
 from rankclip.training.machine import Machine
 from rankclip.training.meter import MEASURED

@@ -135,6 +135,25 @@ def test_a_best_that_is_gone_is_named(
         run.train_run(request.dump())
 
 
+def test_a_best_with_a_changed_byte_is_not_what_a_run_ends_with(
+    tiny_data: Path,
+    tmp_path: Path,
+    scored: Callable[[dict[int, float]], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scored(dict.fromkeys(SCORES, 0.5) | {2: 0.9})
+    request = best(tiny_data, tmp_path)
+    with pytest.raises(Preempted):
+        at_step(request, 4, stop, monkeypatch)
+    file = checkpoint.path(request.folder, 2)
+    whole = file.read_bytes()
+    place = whole.index(checkpoint.read(file).model["clip.text_projection"].numpy().tobytes())
+    file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    with pytest.raises(DataError, match=r"checkpoint-2\.pt, the best of this run, is damaged; delete "):
+        run.train_run(request.dump())
+    assert not request.finished
+
+
 def test_the_average_is_what_validation_scores_and_the_run_ends_with(tiny_data: Path, tmp_path: Path) -> None:
     request = tiny.request(tiny_data, tmp_path, weights="averaged", steps=30, log_every=30, lr=1e-2)
     run.train_run(request.dump())

@@ -16,6 +16,7 @@ from rankclip import composition, config, files
 from rankclip.errors import DataError, InputError
 from rankclip.models import open_clip as door
 from rankclip.models.spec import ModelSpec
+from rankclip.training.loop import Training
 from rankclip.training.run import train_run
 from tests.unit.training import tiny
 
@@ -46,6 +47,17 @@ def test_a_model_starts_from_its_weights_whatever_its_seed(weights: Path) -> Non
         found = door.build(starting(weights), seed).clip.state_dict()
         assert found.pop("logit_scale") == 3.5
         assert all(torch.equal(tensor, wanted[name]) for name, tensor in found.items())
+
+
+def test_a_replay_starts_where_the_run_did_that_it_follows(
+    weights: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    replay = tiny.objective("clip_alpha_replay", [tiny.CONTRASTIVE], replay=tiny.OBJECTIVE)
+    follower = tiny.request(tiny_data, tmp_path, model=starting(weights), objective=replay, steps=3, lr=1e-9)
+    leader = follower.followed
+    assert leader is not None
+    train_run(leader.dump())
+    assert Training(follower).model.logit_scale.item() == 3.5
 
 
 def test_alpha_and_bias_of_an_objective_with_a_bias_are_its_own(weights: Path) -> None:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ from tests.numerics.towers import on_workers
 from tests.unit.training import tiny
 
 VIT = ModelSpec(name="shapes-vit")
+save = checkpoint.save
 
 
 def free_port() -> str:
@@ -75,6 +77,16 @@ def taken(folder: Path, data: Path) -> TrainRequest:
     return tiny.request(data, folder / "taken", model=VIT)
 
 
+SAVE_S = 0.5
+"""How long a save takes, at the least."""
+
+
+def slowly(*given: Any) -> None:
+    """Saves a checkpoint on a slow disk."""
+    time.sleep(SAVE_S)
+    save(*given)
+
+
 def phases(rank: int, workers: int, folder: str, data: str, ports: tuple[str, str]) -> None:
     """Two workers are refused a run, train one till the second is stopped; one goes on, two end it."""
     torch.set_num_threads(1)
@@ -83,13 +95,15 @@ def phases(rank: int, workers: int, folder: str, data: str, ports: tuple[str, st
     lock = lifecycle.lock
     with joined(rank, ports[0]), pytest.MonkeyPatch.context() as patch:
         patch.setattr(lifecycle, "lock", lambda place: lock(place, wait_s=0.1))
+        patch.setattr(checkpoint, "save", slowly)
         said = [train(taken(Path(folder), Path(data)), [])]
         said.append(train(request, seen[0], 3 if rank == 1 else None))
+        saved = checkpoint.steps(request.folder)
     if rank == 0:
         said.append(train(request, seen[1], 5))
     with joined(rank, ports[1]):
         said.append(train(request, seen[2]))
-    torch.save((seen, said), Path(folder, f"rank-{rank}.pt"))
+    torch.save((seen, said, saved), Path(folder, f"rank-{rank}.pt"))
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +117,7 @@ def together(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
 def test_a_run_stopped_on_two_workers_and_on_one_goes_on_with_the_next_samples(
     tiny_data: Path, tmp_path: Path, together: tuple[Path, list[Any]]
 ) -> None:
-    folder, ((first, said), (second, other)) = together
+    folder, ((first, said, _), (second, other, _)) = together
     stopped = "arm/seed-4: stopped as asked and saved at step {} of 7; run the same command again to go on"
     assert said[1:] == [stopped.format(3), stopped.format(5), ""]
     assert other[1:] == [stopped.format(3), ""]
@@ -123,9 +137,14 @@ def test_a_run_stopped_on_two_workers_and_on_one_goes_on_with_the_next_samples(
 def test_two_workers_refuse_a_run_that_another_process_trains_alike(
     together: tuple[Path, list[Any]],
 ) -> None:
-    _, ((_, said), (_, other)) = together
+    _, ((_, said, _), (_, other, _)) = together
     assert said[0] == other[0]
     assert f"is in use by process {os.getpid()}; wait for it or end it" in said[0]
+
+
+def test_no_worker_leaves_before_the_first_has_saved(together: tuple[Path, list[Any]]) -> None:
+    _, workers = together
+    assert [saved for *_, saved in workers] == [[3], [3]]  # a launcher ends the others when one is gone
 
 
 def test_torchrun_trains_what_one_process_trains(tiny_data: Path, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from typing import NamedTuple
@@ -37,7 +36,6 @@ class Piece(NamedTuple):
 def serve(rows: Rows, slots: Slots, number: int, pipe: Connection, environment: Mapping[str, str]) -> None:
     """Takes pieces from `pipe` and answers each with what could not be decoded, or with what went wrong."""
     lifecycle.die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends who asks, and then us
     os.environ.clear()
     os.environ.update(environment)  # the server that we are forked from has that of its own start
     rows.now = slots.now[number : number + 1]

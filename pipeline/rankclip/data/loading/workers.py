@@ -16,6 +16,7 @@ import types
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Self
@@ -23,6 +24,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from rankclip import lifecycle
 from rankclip.data.loading import serving
 from rankclip.data.loading.arena import Slots, places
 from rankclip.data.loading.crop import Crops
@@ -201,10 +203,22 @@ def _started(rows: Rows, slots: Slots, number: int) -> _Worker:
     process = method.Process(
         target=serving.serve, args=(rows, slots, number, theirs, dict(os.environ)), daemon=True
     )
-    with _without_main():
+    with _without_main(), _deaf():
         process.start()
     theirs.close()
     return _Worker(number, process, ours)
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """What is started does not hear a signal that is sent to all processes: who asks has still to save."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, lifecycle.SIGNALS)
+    try:
+        resource_tracker.ensure_running()  # else the server's start does so, which lets signals through again
+        signal.pthread_sigmask(signal.SIG_BLOCK, lifecycle.SIGNALS)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

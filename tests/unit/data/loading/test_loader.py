@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ from rankclip.data.loading.rows import Rows, Undecodable
 from rankclip.data.loading.samples import Samples
 from rankclip.data.loading.shift import Shifts, move
 from rankclip.errors import DataError, InputError, RunError
+from rankclip.lifecycle import SIGNALS
 from tests.unit.data import loading_rows, sharded
 
 N, SIZE, BATCH, SEED = 50, 8, 12, 3
@@ -337,6 +339,19 @@ def test_a_process_that_hangs_dies_or_fails_is_one_line_and_none_is_left(
     with pytest.raises(RunError, match=wanted):
         list(watched)
     assert loader_processes() == []
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_to_all_processes_leaves_those_of_the_loader_at_work(
+    number: signal.Signals, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = loader_of(whole, 2, monkeypatch).batches(0, 12)
+    found = [next(made).step]
+    below = psutil.Process().children(recursive=True)
+    assert len(below) >= 3  # the server that they are forked from, too
+    for process in below:
+        process.send_signal(number)
+    assert found + [loaded.step for loaded in made] == list(range(12))
 
 
 def test_errors_of_reading_come_through_a_process_as_they_are(
