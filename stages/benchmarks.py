@@ -1,4 +1,4 @@
-"""Stage `benchmarks`: draw or convert the evaluation sets, each with a validation and a test split."""
+"""Stage `benchmarks`: draw the study's evaluation sets, list them with the published ones that are here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rankclip.data.benchmarks import write
 
 
 def main(out: Annotated[Path, typer.Option(help="Folder of the benchmarks.")]) -> None:
-    """Writes every benchmark of the active study and a manifest of their digests."""
+    """Writes the benchmarks of the active study and a manifest of the digests of all."""
     study = config.load()
     write.run(study.evaluation.benchmarks, study.source, out=out)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from rankclip import benchmarks_cli
 from rankclip.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
+app.add_typer(benchmarks_cli.app, name="benchmarks")
 Reasons = Annotated[
     list[str] | None,
     typer.Option("--reason", metavar="REASON,...", help="Reasons, for example dns,timeout or 'http_5*'."),

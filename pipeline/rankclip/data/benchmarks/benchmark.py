@@ -44,6 +44,25 @@ class BenchmarkSplit:
     """Of images, labels, captions, class names and prompts, however stored: 16 hexadecimal digits."""
 
 
+@dataclass(frozen=True)
+class SplitInfo:
+    """What one split holds, without its images."""
+
+    name: str
+    """The folder's name without `wds_`."""
+    split: str
+    task: Task
+    classnames: tuple[str, ...]
+    """Empty for retrieval."""
+    templates: tuple[str, ...]
+    """Prompts with `{c}`; empty for retrieval."""
+    digest: str
+    """As of `BenchmarkSplit`."""
+    images: int
+    captions: int
+    """Of all images; 0 for classification."""
+
+
 def content_digest(samples: Iterable[Sample], classnames: Iterable[str], templates: Iterable[str]) -> str:
     """The value of `BenchmarkSplit.digest`."""
     total = hashlib.sha256()

@@ -7,11 +7,13 @@ wds_NAME/
 └── SPLIT/
     ├── nshards.txt                          number of tars, written last
     └── 0.tar, 1.tar, ...                    KEY.png|jpg|webp with KEY.cls (a label) or KEY.txt (captions)
+
+A public set has a record.json beside these (`record`), from which its digests are read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from rankclip import files
@@ -20,16 +22,28 @@ from rankclip.data.benchmarks.benchmark import (
     IMAGE_EXTENSIONS,
     BenchmarkSplit,
     Sample,
+    SplitInfo,
     Task,
-    check_line,
     check_samples,
     content_digest,
 )
-from rankclip.errors import DataError, InputError
+from rankclip.data.benchmarks.set_record import RECORD, recorded
+from rankclip.data.benchmarks.set_texts import REMEDY, TYPE, about, lines, write_classes
+from rankclip.errors import DataError
 
-__all__ = ["BenchmarkSplit", "Sample", "read_split", "write_classes", "write_split"]
-
-REMEDY = "make it again with `dvc repro -f -s benchmarks`, or fetch it again"
+__all__ = [
+    "BenchmarkSplit",
+    "Sample",
+    "SplitInfo",
+    "count",
+    "describe",
+    "read_split",
+    "shard_count",
+    "stream",
+    "write_classes",
+    "write_split",
+    "write_tar",
+]
 
 
 def write_split(folder: Path, split: str, samples: Iterable[Sample], shard_size: int = 1000) -> None:
@@ -42,54 +56,84 @@ def write_split(folder: Path, split: str, samples: Iterable[Sample], shard_size:
     check_samples(samples, folder / split)
     target = folder / split
     target.mkdir(parents=True, exist_ok=True)
-    for stale in (target / "nshards.txt", folder / "dataset_type.txt", *target.glob("*.tar")):
+    for stale in (target / "nshards.txt", folder / TYPE, *target.glob("*.tar")):
         stale.unlink(missing_ok=True)
     starts = range(0, len(samples), shard_size)
     for number, start in enumerate(starts):
-        with tars.writing(target / f"{number}.tar") as tar:
-            for sample in samples[start : start + shard_size]:
-                tar.add(f"{sample.key}.{sample.extension}", sample.image)
-                tar.add(*_annotation(sample))
+        write_tar(target / f"{number}.tar", samples[start : start + shard_size])
     if samples[0].captions:
-        files.write_text(folder / "dataset_type.txt", "retrieval\n")
+        files.write_text(folder / TYPE, "retrieval\n")
     files.write_text(target / "nshards.txt", f"{len(starts)}\n")
 
 
-def write_classes(folder: Path, classnames: Sequence[str], templates: Sequence[str]) -> None:
-    """Write class names, in the order of their labels, and prompts.
+def write_tar(path: Path, samples: Iterable[Sample]) -> None:
+    """Write one tar of a split."""
+    with tars.writing(path) as tar:
+        for sample in samples:
+            tar.add(f"{sample.key}.{sample.extension}", sample.image)
+            tar.add(*_annotation(sample))
+
+
+def stream(folder: Path, split: str) -> Iterator[Sample]:
+    """The samples of one split in the order of its files; one image is in memory at a time.
 
     Raises:
-        InputError: one of them is empty or holds a line break, or a prompt lacks `{c}`.
+        DataError: a file is missing or damaged, an image has no annotation, a label is of no class, or there
+            are no images.
     """
-    for line in (*classnames, *templates):
-        check_line(line, "class name or prompt", folder)
-    for template in templates:
-        if "{c}" not in template:
-            raise InputError(
-                f"prompt {template!r} for {folder} has no place for the class; write {{c}} there"
-            )
-    files.write_text(folder / "classnames.txt", "".join(f"{name}\n" for name in classnames))
-    prompts = "".join(f"{template}\n" for template in templates)
-    files.write_text(folder / "zeroshot_classification_templates.txt", prompts)
+    task, classnames, _ = about(folder)
+    empty = True
+    for number in range(shard_count(folder / split / "nshards.txt")):
+        for sample in _read_tar(folder / split / f"{number}.tar", task, len(classnames)):
+            empty = False
+            yield sample
+    if empty:
+        raise DataError(f"{folder / split} holds no images; {REMEDY}")
+
+
+def describe(folder: Path, split: str) -> SplitInfo:
+    """What one split holds; read from the record of a public set, else counted, an image at a time.
+
+    Raises:
+        DataError: a file is missing or damaged, or has another size than the record says.
+    """
+    task, classnames, templates = about(folder)
+    name = folder.name.removeprefix("wds_")
+    if (folder / RECORD).exists():
+        digest, images, captions = recorded(folder, split)
+    else:
+        digest, images, captions = count(folder, split)
+    return SplitInfo(name, split, task, classnames, templates, digest, images, captions)
+
+
+def count(folder: Path, split: str) -> tuple[str, int, int]:
+    """Digest of a split, its images and their captions, by reading all of it, an image at a time.
+
+    Raises:
+        DataError: as `stream`.
+    """
+    _, classnames, templates = about(folder)
+    images = captions = 0
+
+    def counted() -> Iterator[Sample]:
+        nonlocal images, captions
+        for sample in stream(folder, split):
+            images += 1
+            captions += len(sample.captions)
+            yield sample
+
+    digest = content_digest(counted(), classnames, templates)
+    return digest, images, captions
 
 
 def read_split(folder: Path, split: str) -> BenchmarkSplit:
-    """Read one split, ours or any other in CLIP_benchmark's layout.
+    """Read one split whole, ours or any other in CLIP_benchmark's layout.
 
     Raises:
-        DataError: a file is missing or damaged, an image has no annotation, or a label is of no class.
+        DataError: as `stream`.
     """
-    task = _task(folder)
-    labelled = task == "classification"
-    classnames = tuple(_lines(folder / "classnames.txt") if labelled else ())
-    templates = tuple(_lines(folder / "zeroshot_classification_templates.txt") if labelled else ())
-    samples = tuple(
-        sample
-        for number in range(_shard_count(folder / split / "nshards.txt"))
-        for sample in _read_tar(folder / split / f"{number}.tar", task, len(classnames))
-    )
-    if not samples:
-        raise DataError(f"{folder / split} holds no images; {REMEDY}")
+    task, classnames, templates = about(folder)
+    samples = tuple(stream(folder, split))
     name = folder.name.removeprefix("wds_")
     return BenchmarkSplit(
         name, split, samples, classnames, templates, task, content_digest(samples, classnames, templates)
@@ -102,33 +146,19 @@ def _annotation(sample: Sample) -> tuple[str, bytes]:
     return f"{sample.key}.cls", str(sample.label).encode()
 
 
-def _task(folder: Path) -> Task:
-    file = folder / "dataset_type.txt"
-    value = "".join(_lines(file)).lower() if file.exists() else "classification"
-    if value == "retrieval":
-        return "retrieval"
-    if value == "classification":
-        return "classification"
-    raise DataError(f"{file} says {value!r}, which is not supported; use a classification or retrieval set")
+def shard_count(path: Path) -> int:
+    """The number in an nshards.txt.
 
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing; {REMEDY}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read ({files.one_line(error)}); {REMEDY}") from None
-
-
-def _shard_count(path: Path) -> int:
-    text = "".join(_lines(path))
+    Raises:
+        DataError: it is missing or holds no number.
+    """
+    text = "".join(lines(path))
     if not text.isdecimal():
         raise DataError(f"{path} says {text[:40]!r}, which is not a number of tars; {REMEDY}")
     return int(text)
 
 
-def _read_tar(path: Path, task: Task, classes: int) -> list[Sample]:
+def _read_tar(path: Path, task: Task, classes: int) -> Iterator[Sample]:
     """The samples of one tar, in its order; names are grouped up to the first dot, as webdataset does."""
     groups: dict[str, dict[str, str]] = {}
     with tars.Reader(path, REMEDY) as tar:
@@ -136,7 +166,8 @@ def _read_tar(path: Path, task: Task, classes: int) -> list[Sample]:
             parent, slash, base = member.rpartition("/")
             stem, _, extension = base.partition(".")
             groups.setdefault(parent + slash + stem, {})[extension.lower()] = member
-        return [_read_sample(tar, key, members, task, classes) for key, members in groups.items()]
+        for key, members in groups.items():
+            yield _read_sample(tar, key, members, task, classes)
 
 
 def _read_sample(tar: tars.Reader, key: str, members: dict[str, str], task: Task, classes: int) -> Sample:
@@ -151,7 +182,10 @@ def _read_sample(tar: tars.Reader, key: str, members: dict[str, str], task: Task
     except UnicodeDecodeError:
         raise DataError(f"{tar.path}: {note} is not UTF-8; {REMEDY}") from None
     if task == "retrieval":
-        return Sample(key, image, extension, captions=tuple(text.splitlines()))
+        captions = tuple(text.splitlines())
+        if not captions:
+            raise DataError(f"{tar.path}: {note} holds no caption; {REMEDY}")
+        return Sample(key, image, extension, captions=captions)
     label = text.strip()
     if not (label.isascii() and label.isdecimal() and int(label) < classes):
         raise DataError(f"{tar.path}: label {label[:40]!r} of {key} is not in 0 to {classes - 1}; {REMEDY}")

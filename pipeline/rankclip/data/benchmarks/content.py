@@ -10,10 +10,13 @@ if TYPE_CHECKING:
 
     from rankclip.data.benchmarks.benchmark import Sample
 
-SplitName = Literal["val", "test"]
+SplitName = Literal["val", "test", "train"]
 
 SPLITS: tuple[SplitName, SplitName] = ("val", "test")
 """Choices are made on `val`; the headline is measured on `test`."""
+
+TRAIN: SplitName = "train"
+"""What linear probes learn on, where a benchmark has it; models never see it in training."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class Content:
     """Prompts in which `{c}` stands for the class name."""
     gains: np.ndarray | None = None
     """Of captions: float32 `[images, captions]` in [0, 1], 1 where the caption is true of the image."""
+    latents: np.ndarray | None = None
+    """Of images: float32 unit vectors `[images, L]` whose products say how alike two images are."""
 
 
 def key(number: int) -> str:

@@ -6,7 +6,7 @@ Alpaydin & Kaynak, "Optical Recognition of Handwritten Digits", UCI 1998. The da
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -26,6 +26,9 @@ class DigitsBenchmark(Spec):
     """Zero-shot classification of scanned handwritten digits, shown black on white as print is."""
 
     name: Literal["digits"] = "digits"
+
+    splits: ClassVar[tuple[SplitName, ...]] = SPLITS
+    """No `train`: nearly all scans are in the two."""
 
     images: Annotated[int, Field(ge=10, le=870, multiple_of=10)]
     """Images in each split, the same number of each digit. No image is in both splits."""

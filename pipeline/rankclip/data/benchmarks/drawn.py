@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from rankclip.data.benchmarks.content import Content, SplitName, key
+from rankclip.data.benchmarks.content import SPLITS, TRAIN, Content, SplitName, key
 from rankclip.errors import InputError
 from rankclip.spec import Spec
 
@@ -33,8 +33,11 @@ class DrawnBenchmark(Spec):
     }
     """What each benchmark asks, for lists of them."""
 
+    splits: ClassVar[tuple[SplitName, ...]] = (*SPLITS, TRAIN)
+    """In the order of writing."""
+
     images: Annotated[int, Field(ge=10, le=100_000)]
-    """Images in each split, classes in turn."""
+    """Images in each split, classes in turn; `train` has at least two of each class."""
 
     def content(self, source: Spec, split: SplitName) -> Content:
         """Draws one split.
@@ -44,7 +47,9 @@ class DrawnBenchmark(Spec):
         """
         from rankclip.data.shapes import benchmarks
 
-        return _content(benchmarks.draw_classes(_world(self.name, source), self.name, split, self.images))
+        fewest = 2 * len(benchmarks.recipe(self.name).classnames) if split == TRAIN else 0
+        images = max(self.images, fewest)
+        return _content(benchmarks.draw_classes(_world(self.name, source), self.name, split, images))
 
 
 class DrawnRetrieval(Spec):
@@ -54,6 +59,9 @@ class DrawnRetrieval(Spec):
 
     task: ClassVar[Literal["retrieval"]] = "retrieval"
     """No classes; a benchmark that does not say is a classification."""
+
+    splits: ClassVar[tuple[SplitName, ...]] = SPLITS
+    """In the order of writing."""
 
     images: Annotated[int, Field(ge=10, le=5_000)]
     """Images in each split; the table of gains has five times their square."""
@@ -90,4 +98,4 @@ def _content(drawn: Drawn) -> Content:
         Sample(key(number), image, "png", label, said)
         for number, (image, label, said) in enumerate(zip(drawn.images, labels, captions, strict=True))
     ]
-    return Content(samples, drawn.classnames, drawn.templates, drawn.gains)
+    return Content(samples, drawn.classnames, drawn.templates, drawn.gains, drawn.latents)

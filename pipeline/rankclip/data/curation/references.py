@@ -12,7 +12,9 @@ import pyarrow as pa
 
 from rankclip import files, launch
 from rankclip.data import bars, processes, tars
+from rankclip.data.benchmarks import places
 from rankclip.data.benchmarks.benchmark import IMAGE_EXTENSIONS
+from rankclip.data.benchmarks.content import SPLITS
 from rankclip.data.curation import parts
 from rankclip.data.curation.verdicts import judge
 from rankclip.data.reasons import MAX_PIXELS, Reason
@@ -98,21 +100,20 @@ def _tars(benchmarks: Path, folder: Path) -> Iterator[SplitTar]:
     manifest = benchmarks / "manifest.json"
     try:
         splits = [
-            (name, split, str(about["digest"]))
+            (places.listed(name, benchmarks, entry) / split, f"{name}/{split}", str(about["digest"]))
             for name, entry in files.read_json(manifest, REMEDY)["benchmarks"].items()
             for split, about in entry.items()
-            if isinstance(about, dict)
+            if split in SPLITS and not entry.get("judged")
         ]
     except (AttributeError, KeyError, TypeError):
         raise DataError(f"{manifest} does not list benchmarks with their splits; {REMEDY}") from None
-    for name, split, content in splits:
-        place = benchmarks / f"wds_{name}" / split
+    for place, split, content in splits:
         for number in range(_count(place / "nshards.txt")):
             path = place / f"{number}.tar"
             if not path.exists():
                 raise DataError(f"{path} is missing; {REMEDY}")
             judged = digest([content, number, path.stat().st_size])
-            yield SplitTar(path, f"{name}/{split}", judged, folder / f"{name}.{split}.{number}.parquet")
+            yield SplitTar(path, split, judged, folder / f"{split.replace('/', '.')}.{number}.parquet")
 
 
 def _count(path: Path) -> int:

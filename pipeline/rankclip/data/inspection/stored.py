@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rankclip import files, storage
+from rankclip.data.benchmarks import places
 from rankclip.data.inspection import picked
 from rankclip.data.reasons import Reason
 from rankclip.errors import DataError
@@ -84,8 +85,9 @@ def partner(detail: str, reasons: Collection[str], benchmarks: Path) -> tuple[st
             continue
         benchmark, _, rest = named[1].partition("/")
         split, _, key = rest.partition("/")
-        folder = benchmarks / f"wds_{benchmark}" / split
-        if key and folder.is_dir():
+        found = (each / f"wds_{benchmark}" / split for each in (benchmarks, places.root()))
+        folder = next((each for each in found if each.is_dir()), None)
+        if key and folder is not None:
             if Reason.LEAK in reasons:
                 return key, folder
         elif {Reason.DUPLICATE_EXACT, Reason.DUPLICATE_NEAR} & set(reasons):

@@ -14,14 +14,15 @@ from rankclip.data.shapes import draw, latents
 from rankclip.data.shapes import vocabulary as words
 from rankclip.data.shapes.captions import Caption, truthful
 from rankclip.data.shapes.latents import Latent, Thing
-from rankclip.data.shapes.similarity import gains
+from rankclip.data.shapes.similarity import features, gains
 from rankclip.data.shapes.spec import ShapesSpec
 from rankclip.data.shapes.world import generator
 from rankclip.errors import InputError
 
 MOST_TRIES = 1000
 
-SPLITS = {"val": 0, "test": 1}
+SPLITS = {"val": 0, "test": 1, "train": 2}
+"""Numbers of the splits in the random streams."""
 
 Change = Callable[[Latent, int], Latent]
 
@@ -90,6 +91,8 @@ class Drawn:
     captions: list[tuple[str, ...]] | None = None
     gains: np.ndarray | None = None
     """`[images, captions]`, float32."""
+    latents: np.ndarray | None = None
+    """`[images, 54]`, float32, of unit length."""
 
 
 def png(image: Image.Image) -> bytes:
@@ -99,25 +102,30 @@ def png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
+def recipe(task: str) -> Task:
+    """The task of a name: one of `TASKS`, or `outline`."""
+    return LINE_DRAWINGS if task == "outline" else TASKS[task]
+
+
 def draw_classes(spec: ShapesSpec, task: str, split: str, images: int) -> Drawn:
     """A balanced classification split of one task of `TASKS`, or `outline`: line drawings of the shapes."""
     made: list[bytes] = []
     labels: list[int] = []
-    recipe = LINE_DRAWINGS if task == "outline" else TASKS[task]
+    asked = recipe(task)
     number = [*TASKS, "outline"].index(task)
     for index in range(images):
         rng = generator(spec.seed, "benchmark", number, SPLITS[split], index)
-        label = index % len(recipe.classnames)
+        label = index % len(asked.classnames)
         if task == "outline":
             image = draw.line_drawing(label, rng, spec.side)
         else:
-            latent = recipe.change(single(spec, rng), label)
+            latent = asked.change(single(spec, rng), label)
             while task != "composition" and latents.held_out(latent.things[0]):
-                latent = recipe.change(single(spec, rng), label)
+                latent = asked.change(single(spec, rng), label)
             image = draw.draw(latent, rng, spec.side, spec.pixel_noise)
         made.append(png(image))
         labels.append(label)
-    return Drawn(made, recipe.classnames, recipe.templates, labels)
+    return Drawn(made, asked.classnames, asked.templates, labels)
 
 
 def single(spec: ShapesSpec, rng: np.random.Generator) -> Latent:
@@ -146,7 +154,7 @@ def telling(spec: ShapesSpec, truth: Latent, rng: np.random.Generator) -> list[C
 
 
 def draw_retrieval(spec: ShapesSpec, split: str, images: int) -> Drawn:
-    """Images with five captions each that say at least two things, and the gain of every pair."""
+    """Images with five captions each that say at least two things, the gain of every pair, and latents."""
     made: list[bytes] = []
     truths: list[Latent] = []
     said: list[list[Caption]] = []
@@ -161,4 +169,5 @@ def draw_retrieval(spec: ShapesSpec, split: str, images: int) -> Drawn:
         made,
         captions=[tuple(caption.text for caption in five) for five in said],
         gains=gains(truths, every),
+        latents=features(truths),
     )

@@ -1,13 +1,22 @@
 from __future__ import annotations
 
+import re
 import tarfile
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rankclip.data import tars
-from rankclip.data.benchmarks.benchmark_folder import Sample, read_split, write_classes, write_split
+from rankclip.data.benchmarks.benchmark_folder import (
+    Sample,
+    describe,
+    read_split,
+    stream,
+    write_classes,
+    write_split,
+)
 from rankclip.errors import DataError, InputError
 from tests.unit.data.crawled import encoded, picture
 
@@ -180,3 +189,85 @@ def test_a_public_set_with_folders_in_its_names_is_read(folder: Path) -> None:
         ("x/s0", b"first", 2),
         ("y/s0", b"second", 0),
     ]
+
+
+def test_a_stream_reads_a_tar_when_it_comes_to_it(folder: Path) -> None:
+    (folder / "test" / "2.tar").unlink()
+    samples = stream(folder, "test")
+    assert [next(samples) for _ in range(4)] == LABELLED[:4]
+    with pytest.raises(DataError, match=r"test/2\.tar is missing"):
+        next(samples)
+
+
+@pytest.mark.parametrize("samples", [LABELLED, CAPTIONED])
+def test_a_description_counts_what_a_split_whole_in_memory_holds(
+    tmp_path: Path, samples: list[Sample]
+) -> None:
+    write_classes(tmp_path, CLASSES, TEMPLATES)
+    write_split(tmp_path, "test", samples, shard_size=2)
+    whole, about = read_split(tmp_path, "test"), describe(tmp_path, "test")
+    assert (about.digest, about.task, about.split) == (whole.digest, whole.task, "test")
+    assert (about.classnames, about.templates) == (whole.classnames, whole.templates)
+    assert about.images == len(whole.samples)
+    assert about.captions == sum(len(sample.captions) for sample in whole.samples)
+
+
+def test_two_classes_of_one_name_are_refused_when_written_and_when_read(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"2 classes for .* are named 'circle'; give each its own name"):
+        write_classes(folder, ["circle", "ring", "circle"], TEMPLATES)
+    (folder / "classnames.txt").write_text("circle\nring\ncircle\n")
+    with pytest.raises(DataError, match=r"classnames\.txt names 2 classes 'circle'"):
+        read_split(folder, "test")
+
+
+def test_the_two_names_that_imagenet_has_twice_can_be_read(folder: Path) -> None:
+    (folder / "classnames.txt").write_text("missile\nsunglasses\nmissile\nsunglasses\n")
+    assert describe(folder, "test").classnames == ("missile", "sunglasses") * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("zeroshot_classification_templates.txt", "", "it is empty; a class or a prompt a line"),
+        ("zeroshot_classification_templates.txt", "a {c}\na photo\n", "prompt 'a photo' has no {c}"),
+        ("classnames.txt", "", "it is empty"),
+        ("classnames.txt", "circle\n\nsquare\n", "line 2 is empty"),
+    ],
+)
+def test_class_names_and_prompts_that_cannot_be_used_are_named(
+    folder: Path, name: str, text: str, message: str
+) -> None:
+    (folder / name).write_text(text)
+    with pytest.raises(DataError, match=rf"{name}: {re.escape(message)}"):
+        describe(folder, "test")
+
+
+def test_a_split_without_images_is_named(folder: Path) -> None:
+    rewrite(folder, {})
+    (folder / "test" / "nshards.txt").write_text("1")
+    with pytest.raises(DataError, match="test holds no images"):
+        describe(folder, "test")
+    (folder / "test" / "nshards.txt").write_text("0")
+    with pytest.raises(DataError, match="test holds no images"):
+        list(stream(folder, "test"))
+
+
+def test_an_image_without_a_caption_is_named(folder: Path) -> None:
+    (folder / "dataset_type.txt").write_text("retrieval\n")
+    rewrite(folder, {"s0.png": b"image", "s0.txt": b""})
+    with pytest.raises(DataError, match=r"0\.tar: s0\.txt holds no caption"):
+        read_split(folder, "test")
+
+
+def test_a_split_is_never_whole_in_memory(tmp_path: Path) -> None:
+    size, count = 100_000, 40
+    samples = [Sample(f"s{k:07d}", bytes([k]) * size, "png", label=0) for k in range(count)]
+    write_classes(tmp_path, CLASSES, TEMPLATES)
+    write_split(tmp_path, "test", samples)
+    tracemalloc.start()
+    try:
+        assert describe(tmp_path, "test").images == count
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 5 * size

@@ -41,6 +41,22 @@ def test_validation_and_test_share_no_image() -> None:
     assert val.isdisjoint(test)
 
 
+def test_what_probes_learn_on_is_in_no_other_split() -> None:
+    spec = DrawnBenchmark(name="shape", images=48)
+    drawn = {split: spec.content(WORLD, split) for split in spec.splits}
+    assert list(drawn) == ["val", "test", "train"]
+    images = [sample.image for content in drawn.values() for sample in content.samples]
+    assert len(set(images)) == 3 * 48
+
+
+def test_what_probes_learn_on_has_two_of_each_class_however_few_are_asked() -> None:
+    for name in ATTRIBUTES:
+        content = DrawnBenchmark(name=name, images=10).content(WORLD, "train")
+        counts = Counter(sample.label for sample in content.samples)
+        assert counts.keys() == set(range(len(content.classnames)))
+        assert min(counts.values()) == 2
+
+
 def test_every_caption_of_the_retrieval_set_is_true_of_its_image() -> None:
     content = DrawnRetrieval(images=10).content(WORLD, "test")
     assert content.gains is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,23 @@ def test_benchmarks_are_judged_once_and_again_when_they_change(
     with_benchmarks(tmp_path, {"birds": {"test": [encoded(scene(1), "PNG")]}})
     assert ledger(tmp_path)[0]["flags"] == ["leak"]
     assert len(seen) == 5
+
+
+def test_images_of_public_sets_leak_too_and_those_of_train_and_of_judgements_are_not_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay_out(tmp_path, [Row(encoded(BIRD)), Row(encoded(FISH))])
+    with_benchmarks(tmp_path, {"birds": {"test": [encoded(BIRD, "PNG")], "train": [encoded(FISH, "PNG")]}})
+    (tmp_path / "public").mkdir()
+    (tmp_path / "benchmarks/wds_birds").rename(tmp_path / "public/wds_birds")
+    monkeypatch.setenv("RANKCLIP_BENCHMARKS", str(tmp_path / "public"))
+    path = tmp_path / "benchmarks/manifest.json"
+    listed = json.loads(path.read_text())
+    listed["benchmarks"]["birds"]["public"] = True
+    judgements = {"test": {"images": 1, "digest": "0"}, "public": True, "judged": True}
+    listed["benchmarks"]["crisscrossed"] = judgements
+    path.write_text(json.dumps(listed))
+    assert [row["flags"] for row in ledger(tmp_path)] == [["leak"], []]
 
 
 def test_missing_benchmarks_are_an_error_with_the_remedy(tmp_path: Path) -> None:

@@ -345,10 +345,11 @@ def test_a_process_that_hangs_dies_or_fails_is_one_line_and_none_is_left(
 def test_a_signal_to_all_processes_leaves_those_of_the_loader_at_work(
     number: signal.Signals, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    others = set(psutil.Process().children(recursive=True))  # other tests' servers, say
     made = loader_of(whole, 2, monkeypatch).batches(0, 12)
     found = [next(made).step]
-    below = psutil.Process().children(recursive=True)
-    assert len(below) >= 3  # the server that they are forked from, too
+    below = set(psutil.Process().children(recursive=True)) - others
+    assert len(below) >= 2  # and the server that they are forked from, where it is new
     for process in below:
         process.send_signal(number)
     assert found + [loaded.step for loaded in made] == list(range(12))
