@@ -14,6 +14,7 @@ from rankclip.estimate.measure import Arm
 from rankclip.estimate.need import Worker
 from rankclip.estimate.outlook import device_of, duration, size
 from rankclip.estimate.study import Asked, Outlook, arms_of, outlook
+from rankclip.evaluation.statistics.power import POWER, smallest_difference
 from rankclip.launch.group import workers
 from rankclip.training.machine import Machine
 
@@ -113,9 +114,11 @@ def difference(study: Study, root: Path, asked: Asked) -> str:
     seeds = len(study.study.seeds)
     if seeds < 2:
         return "smallest difference that it can detect: none, with one seed; add seeds"
-    least = 100 * detectable.smallest_difference(seeds, found.sd)
+    arms = max(2, len(study.arms))
+    least = 100 * smallest_difference(seeds, found.sd, level=study.report.level, arms=arms)
     return (
         f"smallest difference that it can detect: {least:.1f} points of {study.report.headline_metric} "
-        f"(paired t-test over {seeds} seeds, power {detectable.POWER:g}, alpha {1 - detectable.LEVEL:.2g}, "
+        f"(t-test over {seeds} seeds, variance pooled over {arms} arms, power {POWER:g}, "
+        f"alpha {1 - study.report.level:.2g}, "
         f"standard deviation {100 * found.sd:.2g} points: {found.origin})"
     )

@@ -1,4 +1,4 @@
-"""The ablation: every arm on every benchmark, over seeds, with its paired difference to the baseline."""
+"""The ablation: every arm on every benchmark, over seeds, with its difference to a reference."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rankclip.errors import DataError
-from rankclip.evaluation.statistics import NOTHING, Estimate, mean_interval, paired_difference
-from rankclip.report.scores import Cell, Scores
+from rankclip.evaluation.statistics.additive import NO_DIFFERENCE, Additive, Difference, fit
+from rankclip.evaluation.statistics.estimate import Estimate, mean_interval
+from rankclip.report.scores import Cell, Scores, Source
+from rankclip.report.spec import ReportSpec
 
 MEAN = "mean"
-"""Name, in the benchmark column, of the mean over the benchmarks that report the headline metric."""
+"""Name, in the benchmark column, of a mean over the benchmarks that report the headline metric."""
 
-HEADER = ["arm", "benchmark", "metric", "n_seeds", "mean", "sd", "ci_low", "ci_high"]
-HEADER += ["diff", "diff_low", "diff_high"]
+HEADER = ["arm", "benchmark", "metric", "protocol", "n_seeds", "mean", "sd", "ci_low", "ci_high"]
+HEADER += ["diff", "diff_low", "diff_high", "diff_sd", "degrees", "p", "p_alone", "family", "p_adjusted"]
+
+Values = Mapping[str, Mapping[Cell, Mapping[int, float]]]
+"""Scores by arm, cell and seed."""
 
 
 @dataclass(frozen=True)
@@ -30,62 +35,105 @@ class Roles:
 
 @dataclass(frozen=True)
 class Row:
-    """One arm on one benchmark in one metric: level over seeds and paired difference to the reference."""
+    """One arm on one benchmark in one metric: level over seeds and difference to the reference.
+
+    `family`: of the comparisons among which `p_adjusted` is corrected; `sure`: whether the difference stands
+    there. Both are empty for the reference itself.
+    """
 
     arm: str
     benchmark: str
     metric: str
+    source: Source
     level: Estimate
-    difference: Estimate
+    difference: Difference
+    family: str = ""
+    p_adjusted: float = math.nan
+    sure: bool = False
+
+    @property
+    def alone(self) -> bool:
+        """Whether the difference leaves zero out by itself and not among all of its family."""
+        return self.difference.excludes_zero and not self.sure and not math.isnan(self.p_adjusted)
 
 
-def headline_benchmarks(scores: Scores, metric: str) -> list[str]:
-    """The benchmarks whose `metric` the headline averages.
+def headline_benchmarks(scores: Scores, spec: ReportSpec) -> list[str]:
+    """The benchmarks whose headline metric the headline averages.
 
     Raises:
         DataError: no benchmark reports it.
     """
-    found = [benchmark for benchmark, name in scores.cells if name == metric]
+    wanted = Source(spec.headline_metric, spec.headline_protocol)
+    found = [benchmark for (benchmark, _), source in scores.sources.items() if source == wanted]
     if not found:
-        known = sorted({name for _, name in scores.cells})
+        known = sorted({source.metric for source in scores.sources.values()})
         raise DataError(
-            f"no benchmark reports {metric} on its test split, only {', '.join(known)}; "
-            "set report.headline_metric to one of these"
+            f"no benchmark reports {wanted.metric} ({wanted.protocol}) on its test split, only "
+            f"{', '.join(known)}; set report.headline_metric to one of these, or add a classification set"
         )
     return found
 
 
-def with_means(scores: Scores, metric: str) -> dict[str, dict[Cell, dict[int, float]]]:
-    """The scores by arm, cell and seed, led by each seed's mean of `metric` over its benchmarks."""
-    benchmarks = headline_benchmarks(scores, metric)
+def with_means(scores: Scores, spec: ReportSpec) -> dict[str, dict[Cell, dict[int, float]]]:
+    """The scores by arm, cell and seed, led by the means of the headline metric over benchmarks by seed.
+
+    There is one mean for each protocol of that metric, the headline's first.
+    """
+    means = mean_cells(scores, spec)
     complete = {}
     for arm, cells in scores.values.items():
-        means = {
-            seed: math.fsum(cells[name, metric][seed] for name in benchmarks) / len(benchmarks)
-            for seed in scores.steps[arm]
+        complete[arm] = {
+            mean: {
+                seed: math.fsum(cells[cell][seed] for cell in members) / len(members)
+                for seed in scores.steps[arm]
+            }
+            for mean, members in means.items()
         }
-        complete[arm] = {(MEAN, metric): means, **{cell: dict(cells[cell]) for cell in scores.cells}}
+        complete[arm] |= {cell: dict(cells[cell]) for cell in scores.cells}
     return complete
 
 
+def mean_cells(scores: Scores, spec: ReportSpec) -> dict[Cell, list[Cell]]:
+    """The cells that each mean over benchmarks is of, the headline's first."""
+    headline = Source(spec.headline_metric, spec.headline_protocol)
+    found: dict[Cell, list[Cell]] = {(MEAN, headline.metric): []}
+    for cell, source in scores.sources.items():
+        if source.metric == headline.metric:
+            name = source.metric if source == headline else f"{source.metric} ({source.protocol})"
+            found.setdefault((MEAN, name), []).append(cell)
+    return {mean: members for mean, members in found.items() if members}
+
+
+def fits(values: Values) -> dict[Cell, Additive]:
+    """The additive model of all arms for each cell."""
+    cells = next(iter(values.values()))
+    return {cell: fit({arm: values[arm][cell] for arm in values}) for cell in cells}
+
+
 def rows(
-    values: Mapping[str, Mapping[Cell, Mapping[int, float]]],
+    values: Values,
+    models: Mapping[Cell, Additive],
+    scores: Scores,
+    spec: ReportSpec,
     reference: str,
-    level: float,
     arms: Sequence[str] | None = None,
 ) -> list[Row]:
     """One row an arm and cell, differences taken to the arm `reference`; its own rows carry none.
 
     Args:
         values: of `with_means`.
+        models: of `fits`.
         arms: those to list, by default all.
     """
+    means = {mean: scores.sources[members[0]] for mean, members in mean_cells(scores, spec).items()}
+    sources = {**means, **scores.sources}
     return [
         Row(
             arm,
             *cell,
-            mean_interval(list(by_seed.values()), level),
-            NOTHING if arm == reference else paired_difference(by_seed, values[reference][cell], level),
+            sources[cell],
+            mean_interval(list(by_seed.values()), spec.level),
+            NO_DIFFERENCE if arm == reference else models[cell].difference(arm, reference, spec.level),
         )
         for arm in (arms or values)
         for cell, by_seed in values[arm].items()
@@ -100,6 +148,8 @@ def as_csv(table: Sequence[Row]) -> str:
     for row in table:
         level, difference = row.level, row.difference
         numbers = [level.mean, level.sd, level.low, level.high]
-        numbers += [difference.mean, difference.low, difference.high]
-        writer.writerow([row.arm, row.benchmark, row.metric, level.n, *map(repr, numbers)])
+        numbers += [difference.mean, difference.low, difference.high, difference.sd]
+        judged = [difference.degrees, repr(difference.p), repr(difference.p_alone)]
+        judged += [row.family, repr(row.p_adjusted)]
+        writer.writerow([row.arm, row.benchmark, *row.source, level.n, *map(repr, numbers), *judged])
     return text.getvalue()

@@ -6,17 +6,22 @@ import os
 from pathlib import Path
 
 from rankclip import files
+from rankclip.evaluation import published
+from rankclip.evaluation.published import Published
 from rankclip.report import (
     ablation,
+    comparison,
     contact_sheet,
     examples,
-    headline,
     markdown,
+    noise,
     page,
+    precision,
     runs,
     scores,
+    sets,
 )
-from rankclip.report.content import Content, chance_levels
+from rankclip.report.content import Content
 from rankclip.report.scores import Subject
 from rankclip.report.spec import ReportSpec
 
@@ -42,7 +47,7 @@ def run(
         runs_folder: holds `<arm>/seed-<k>/metrics.jsonl` and `record.json`.
         ledger: `ledger.parquet` with `ledger.json` beside it.
         shards: the folder with `index.parquet` and `card.json`.
-        benchmarks: holds `wds_<name>/classnames.txt`, from which chance levels come.
+        benchmarks: holds `manifest.json`: the classes of each benchmark, and those that were not there.
         out: folder of the report; its parent gets links to the files of `LATEST`.
 
     Raises:
@@ -65,6 +70,7 @@ def run(
         "ablation.md": markdown.markdown(content),
         "control.csv": ablation.as_csv(content.control),
         "examples.csv": examples.as_csv(content.examples),
+        "precision.csv": precision.as_csv(content.precision),
         "curves.csv": runs.as_csv(content.runs),
         "index.html": page.page(content),
     }
@@ -90,28 +96,39 @@ def gather(
     from rankclip.data.inspection import agreement, card, tally
 
     roles = ablation.Roles(spec.baseline, spec.treatment, spec.control)
-    averaged = ablation.headline_benchmarks(measured, spec.headline_metric)
-    values = ablation.with_means(measured, spec.headline_metric)
     told, counted = card.read(shards), tally.of_ledger(ledger)
     agreement.require_same_samples(ledger, shards / "index.parquet")
     agreement.require_same_counts(told, counted, shards)
+    found = sets.read_sets(benchmarks)
+    compared = comparison.compare(spec, roles, subject, measured, results)
     return Content(
         subject=subject,
-        level=spec.level,
+        spec=spec,
         roles=roles,
         scores=measured,
-        headline=headline.headline(spec, roles, values, averaged),
-        table=ablation.rows(values, roles.baseline, spec.level),
-        control=ablation.rows(values, roles.control, spec.level, [roles.treatment])
-        if roles.control and roles.treatment
-        else [],
-        chance=chance_levels(benchmarks, measured),
-        examples=examples.measure(results, subject, measured, spec, averaged),
+        sets=found,
+        headline=compared.headline,
+        table=compared.table,
+        control=compared.control,
+        chance=sets.chance_levels(found, measured),
+        examples=compared.examples,
+        precision=precision.measure(compared.models, compared.table, spec),
+        published=others(measured),
+        warnings=list(noise.warnings(compared.table, compared.examples, spec, roles.baseline)),
         runs=runs.read_runs(runs_folder, subject, measured),
         tally=counted,
         card=told,
         sheet=contact_sheet.contact_sheet(shards, spec.contact_images),
     )
+
+
+def others(measured: scores.Scores) -> list[tuple[scores.Cell, Published]]:
+    """What was published of the cells that are measured here, in their order."""
+    return [
+        (cell, each)
+        for cell, source in measured.sources.items()
+        for each in published.beside(cell[0], source.metric, source.protocol)
+    ]
 
 
 def point_to(out: Path) -> None:

@@ -1,93 +1,129 @@
-"""How well each single run is measured: intervals over test examples, never in place of those over seeds."""
+"""How well these models are measured: intervals over test examples, never in place of those over seeds."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import and_
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rankclip import files
-from rankclip.errors import DataError
-from rankclip.evaluation.statistics import Estimate, bootstrap_interval
-from rankclip.report.scores import Scores, Subject
+from rankclip.evaluation.statistics.bootstrap import bootstrap_means, interval_of
+from rankclip.evaluation.statistics.estimate import NOTHING, Estimate
+from rankclip.report.ablation import mean_cells
+from rankclip.report.items import Items
+from rankclip.report.scores import Cell, Scores, Subject
 from rankclip.report.spec import ReportSpec
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-COLUMNS = ["seed", "step", "benchmark", "split", "metric", "protocol", "value"]
+DRAWS = 1000
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The headline metric of one run on one benchmark with its bootstrap interval over test examples."""
+    """An arm on one benchmark with bootstrap intervals over test examples.
+
+    `seed`: of one run; None for the mean over all seeds, example by example. `difference`: to the baseline on
+    the same examples and seeds; `NOTHING` for the baseline itself.
+    """
 
     arm: str
-    seed: int
+    seed: int | None
     benchmark: str
-    estimate: Estimate
+    metric: str
+    level: Estimate
+    difference: Estimate
 
 
 def measure(
-    folder: Path, subject: Subject, scores: Scores, spec: ReportSpec, benchmarks: Sequence[str]
+    items: Mapping[Cell, Items], subject: Subject, scores: Scores, spec: ReportSpec, reference: str
 ) -> list[Measured]:
-    """Every run's test examples of the headline `benchmarks` at the step that was scored.
+    """Every arm's test examples over all seeds, led by means over benchmarks, then each run for itself.
 
-    Raises:
-        DataError: an arm's `predictions.parquet` is missing, damaged or does not give the scores.
+    Args:
+        items: of `items.read_items`.
+        reference: arm that differences are taken to.
     """
-    measured = []
-    for arm in subject.arms:
-        path = folder / arm / "predictions.parquet"
-        remedy = f"run `dvc repro -f -s evaluate@{arm}`"
-        table = files.read_table(path, COLUMNS, remedy)
-        for seed in subject.seeds:
-            for benchmark in benchmarks:
-                values = _values(
-                    table,
-                    seed=seed,
-                    step=scores.steps[arm][seed],
-                    benchmark=benchmark,
-                    split="test",
-                    metric=spec.headline_metric,
-                    protocol=spec.headline_protocol,
-                )
-                if not len(values):
-                    continue  # not every metric is a mean over items
-                # one resampling seed for all, so that equal runs have equal intervals
-                estimate = bootstrap_interval(values, seed=0, level=spec.level, draws=1000)
-                scored = scores.values[arm][benchmark, spec.headline_metric][seed]
-                if not math.isclose(estimate.mean, scored, abs_tol=1e-6):
-                    raise DataError(
-                        f"{path}: the {estimate.n} predictions of seed {seed} on {benchmark} have mean "
-                        f"{estimate.mean}, but the results say {scored}; {remedy}"
-                    )
-                measured.append(Measured(arm, seed, benchmark, estimate))
-    return measured
+    found = []
+    for mean, members in mean_cells(scores, spec).items():
+        if all(cell in items for cell in members):
+            found += [mean_of(arm, mean, members, items, spec, reference) for arm in subject.arms]
+    for cell, each in items.items():
+        found += [_cell(arm, None, cell, each, spec, reference) for arm in subject.arms]
+    if len(subject.seeds) > 1:
+        found += [
+            _cell(arm, place, cell, each, spec, reference, seed)
+            for cell, each in items.items()
+            for arm in subject.arms
+            for place, seed in enumerate(subject.seeds)
+        ]
+    return found
 
 
-def _values(table: pa.Table, **wanted: str | int) -> NDArray[np.float64]:
-    import pyarrow.compute as pc
+def _cell(
+    arm: str,
+    place: int | None,
+    cell: Cell,
+    items: Items,
+    spec: ReportSpec,
+    reference: str,
+    seed: int | None = None,
+) -> Measured:
+    own, other = (_examples(items, name, place) for name in (arm, reference))
+    difference = NOTHING if arm == reference else _estimate([own - other], [cell], [items], spec)
+    return Measured(arm, seed, *cell, _estimate([own], [cell], [items], spec), difference)
 
-    conditions = [pc.field(name) == value for name, value in wanted.items()]
-    return np.asarray(table.filter(reduce(and_, conditions))["value"], dtype=np.float64)
+
+def mean_of(
+    arm: str,
+    mean: Cell,
+    members: Sequence[Cell],
+    items: Mapping[Cell, Items],
+    spec: ReportSpec,
+    reference: str,
+) -> Measured:
+    """An arm's mean over the cells `members`, each of whose examples are resampled on their own."""
+    parts = [items[cell] for cell in members]
+    own, other = ([_examples(part, name, None) for part in parts] for name in (arm, reference))
+    differences = [mine - its for mine, its in zip(own, other, strict=True)]
+    difference = NOTHING if arm == reference else _estimate(differences, members, parts, spec)
+    return Measured(arm, None, *mean, _estimate(own, members, parts, spec), difference)
+
+
+def _examples(items: Items, arm: str, place: int | None) -> NDArray[np.float64]:
+    """`[N]`: of one seed, or the mean over seeds."""
+    values = items.values[arm]
+    found: NDArray[np.float64] = values.mean(axis=0) if place is None else values[place]
+    return found
+
+
+def _estimate(
+    values: Sequence[NDArray[np.float64]], cells: Sequence[Cell], items: Sequence[Items], spec: ReportSpec
+) -> Estimate:
+    # one resampling seed a benchmark, so that equal runs have equal intervals
+    drawn = [
+        bootstrap_means(each, zlib.crc32(cell[0].encode()), DRAWS, part.clusters)
+        for each, cell, part in zip(values, cells, items, strict=True)
+    ]
+    means: NDArray[np.float64] = np.mean(drawn, axis=0)
+    mean = float(np.mean([each.mean() for each in values]))
+    # examples of several benchmarks have no one standard deviation
+    sd = float(values[0].std(ddof=1)) if len(values) == 1 and len(values[0]) > 1 else math.nan
+    return interval_of(means, sum(map(len, values)), mean, sd, spec.level)
 
 
 def as_csv(measured: Sequence[Measured]) -> str:
-    """One row a run and benchmark, full precision."""
+    """One row a run and benchmark, full precision; `seed` is `all` for the mean over seeds."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["arm", "seed", "benchmark", "n_items", "mean", "low", "high"])
+    header = ["arm", "seed", "benchmark", "metric", "n_items", "mean", "low", "high"]
+    writer.writerow([*header, "diff", "diff_low", "diff_high"])
     for each in measured:
-        numbers = (each.estimate.mean, each.estimate.low, each.estimate.high)
-        writer.writerow([each.arm, each.seed, each.benchmark, each.estimate.n, *map(repr, numbers)])
+        level, difference = each.level, each.difference
+        numbers = (level.mean, level.low, level.high, difference.mean, difference.low, difference.high)
+        seed = "all" if each.seed is None else each.seed
+        writer.writerow([each.arm, seed, each.benchmark, each.metric, level.n, *map(repr, numbers)])
     return text.getvalue()

@@ -1,4 +1,4 @@
-"""The one comparison that a study is about, as numbers and as a sentence."""
+"""The one comparison that a study is about, as numbers; `verdict` has it in words."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rankclip.evaluation.statistics import Estimate, mean_interval, paired_difference
+from rankclip.evaluation.statistics.additive import Additive, Difference
+from rankclip.evaluation.statistics.estimate import NOTHING, Estimate, mean_interval
+from rankclip.evaluation.statistics.power import POWER, Detectable, detectable, seeds_needed
 from rankclip.report import labels
-from rankclip.report.ablation import MEAN, Roles
-from rankclip.report.scores import Cell
+from rankclip.report.ablation import MEAN, Roles, Values
 from rankclip.report.spec import ReportSpec
 
 
@@ -19,7 +20,9 @@ class Headline:
     """The mean of the headline metric over its benchmarks.
 
     `arms`: the level of every arm; `difference`: treatment minus baseline; `control`: treatment minus
-    control; both paired by seed and None where there is no such arm.
+    control; both of equal seeds, from the model of all arms, and None where there is no such arm.
+    `on_examples`: the first of these over test examples; `least`: the smallest difference that is found;
+    `needed`: seeds an arm that would find one of the size seen, None if too many or not known.
     """
 
     metric: str
@@ -27,51 +30,17 @@ class Headline:
     benchmarks: tuple[str, ...]
     roles: Roles
     arms: Mapping[str, Estimate]
-    difference: Estimate | None
-    control: Estimate | None
+    difference: Difference | None
+    control: Difference | None
+    on_examples: Estimate
+    least: Detectable
+    needed: int | None
 
     @property
     def subject(self) -> str:
         """What is averaged, in words."""
         name = "zero-shot top-1" if self.metric == "top1" else labels.metric(self.metric)
         return f"mean {name} over {labels.count(len(self.benchmarks), 'benchmark')}"
-
-    def sentence(self) -> str:
-        """The result with its intervals, and whether zero is inside them."""
-        treatment, baseline = self.roles.treatment, self.roles.baseline
-        if treatment is None or self.difference is None:
-            level = self.arms[baseline]
-            value = labels.percent(level.mean)
-            return (
-                f"{labels.arm(baseline)} reaches {value} % {self.subject} ({self._interval(level, False)})."
-            )
-        text = f"{_sentence_start(labels.arm(treatment))} minus {labels.arm(baseline)} is "
-        text += f"{_points(self.difference)} of {self.subject} ({self._interval(self.difference, True)})"
-        if self.roles.control is not None and self.control is not None:
-            text += f"; {labels.arm(treatment)} minus the {_noun(self.roles.control)} is "
-            text += f"{_points(self.control)} ({self._interval(self.control, True)})"
-        return text + "."
-
-    def verdict(self) -> str:
-        """What follows from the intervals, in one plain sentence."""
-        treatment, difference = self.roles.treatment, self.difference
-        if treatment is None or difference is None:
-            return "There is no second arm to compare with."
-        if not difference.has_interval:
-            return "One seed gives no interval, so nothing follows about the methods."
-        name, baseline = _sentence_start(labels.arm(treatment)), labels.arm(self.roles.baseline)
-        if difference.contains_zero:
-            return f"The seeds do not show a difference between {name} and {baseline}."
-        if difference.mean < 0:
-            return f"{name} is worse than {baseline} here."
-        if self.control is None or self.roles.control is None:
-            return f"{name} is better than {baseline} here; without a control the reason stays open."
-        if self.control.low > 0:
-            return f"{name} is better than {baseline} and than the {_noun(self.roles.control)} here."
-        return (
-            f"{name} is better than {baseline} here but not shown to be better than the "
-            f"{_noun(self.roles.control)}, so the gain is not evidence for the ranking itself."
-        )
 
     def as_json(self) -> dict[str, Any]:
         """The numbers for `dvc metrics`; null where there is no interval."""
@@ -84,63 +53,59 @@ class Headline:
             f"mean_{self.metric}": {arm: _plain(level) for arm, level in self.arms.items()},
             "minus_baseline": _plain(self.difference),
             "minus_control": _plain(self.control),
+            "minus_baseline_over_examples": _interval_of(self.on_examples),
+            "detectable": _number(self.least.least),
         }
-
-    def _interval(self, estimate: Estimate, about_zero: bool) -> str:
-        if not estimate.has_interval:
-            return f"{labels.count(estimate.n, 'seed')}, so no interval"
-        text = f"{100 * self.confidence:g} % interval {labels.interval(estimate, about_zero)}, "
-        text += labels.count(estimate.n, "paired seed" if about_zero else "seed")
-        if not about_zero:
-            return text
-        return text + (", zero is inside" if estimate.contains_zero else ", zero is outside")
 
 
 def headline(
     spec: ReportSpec,
     roles: Roles,
-    values: Mapping[str, Mapping[Cell, Mapping[int, float]]],
+    values: Values,
+    model: Additive,
     benchmarks: list[str],
+    on_examples: Estimate = NOTHING,
 ) -> Headline:
     """The headline of a study.
 
     Args:
         values: of `ablation.with_means`.
+        model: of all arms' means.
         benchmarks: those averaged.
+        on_examples: treatment minus baseline over test examples, where it was measured.
     """
     means = {arm: cells[MEAN, spec.headline_metric] for arm, cells in values.items()}
 
-    def minus(other: str | None) -> Estimate | None:
+    def minus(other: str | None) -> Difference | None:
         if roles.treatment is None or other is None:
             return None
-        return paired_difference(means[roles.treatment], means[other], spec.level)
+        return model.difference(roles.treatment, other, spec.level)
 
+    difference, arms = minus(roles.baseline), len(model.arms)
+    needed = None
+    if difference is not None and difference.has_interval and difference.mean:
+        needed = seeds_needed(difference.mean, model.sd, arms, POWER, spec.level)
     return Headline(
         spec.headline_metric,
         spec.level,
         tuple(benchmarks),
         roles,
         {arm: mean_interval(list(by_seed.values()), spec.level) for arm, by_seed in means.items()},
-        minus(roles.baseline),
+        difference,
         minus(roles.control),
+        on_examples,
+        detectable(model.seeds, model.sd, arms, POWER, spec.level),
+        needed,
     )
 
 
-def _points(estimate: Estimate) -> str:
-    return labels.percent(estimate.mean, signed=True) + " points"
-
-
 def _plain(estimate: Estimate | None) -> dict[str, float | int | None] | None:
-    if estimate is None:
-        return None
-    numbers = {"mean": estimate.mean, "low": estimate.low, "high": estimate.high}
-    return {"n_seeds": estimate.n, **{k: v if math.isfinite(v) else None for k, v in numbers.items()}}
+    return None if estimate is None else {"n_seeds": estimate.n, **_interval_of(estimate)}
 
 
-def _sentence_start(name: str) -> str:
-    return name[:1].upper() + name[1:] if name in labels.PRETTY.values() else name
+def _interval_of(estimate: Estimate) -> dict[str, float | None]:
+    return {"mean": _number(estimate.mean), "low": _number(estimate.low), "high": _number(estimate.high)}
 
 
-def _noun(control: str) -> str:
-    name = labels.arm(control)
-    return name if name != control else f"control {name}"
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

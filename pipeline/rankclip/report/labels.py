@@ -5,11 +5,18 @@ from __future__ import annotations
 import math
 import re
 
-from rankclip.evaluation.statistics import Estimate
+from rankclip.evaluation.statistics.estimate import Estimate
+from rankclip.report.scores import Source
 
 PRETTY = {"clip": "CLIP", "rankclip": "RankCLIP", "rankclip_shuffled": "shuffled control"}
 NONE = "–"
 MINUS = "−"
+
+DESCRIBING = frozenset({"geometry"})
+"""Protocols that describe a model: to have more or less of it is no merit."""
+
+NO_SHARES = ("median_rank", "mistake_severity")
+"""Ends of the names of metrics that are no shares."""
 
 
 def arm(name: str) -> str:
@@ -17,15 +24,33 @@ def arm(name: str) -> str:
     return PRETTY.get(name, name)
 
 
+def describes(source: Source) -> bool:
+    """Whether a number only describes: a distance in the space, or a spread."""
+    return source.protocol in DESCRIBING or source.metric.endswith("_sd")
+
+
+def is_share(source: Source) -> bool:
+    """Whether a number is written in percent."""
+    return source.protocol not in DESCRIBING and not source.metric.endswith(NO_SHARES)
+
+
 def metric(name: str) -> str:
     """A metric's name in prose: `image_to_text_r1` is `image to text, R@1`."""
     for direction in ("image_to_text", "text_to_image"):
         if name.startswith(direction + "_"):
             return f"{direction.replace('_', ' ')}, {metric(name[len(direction) + 1 :])}"
-    name = re.sub(r"^true_", "any true match, ", name.removesuffix(" (zero_shot)"))
-    name = re.sub(r"\br(\d+)\b", r"R@\1", name)
+    name = re.sub(r"^true_", "any true match, ", name)
+    name = re.sub(
+        r"\br(\d+)\b", r"R@\1", name.replace("map_at_r", "mAP@R").replace("r_precision", "R-precision")
+    )
+    name = re.sub(r"^(image|text)_(image|text)_spearman", r"\1-\2 Spearman x 100", name)
     name = re.sub(r"\bndcg(\d+)\b", r"nDCG@\1", name)
     return re.sub(r"\btop(\d+)\b", r"top-\1", name).replace("_", " ")
+
+
+def protocol(name: str) -> str:
+    """A protocol's name in prose."""
+    return "zero-shot" if name == "zero_shot" else name.replace("_", " ")
 
 
 def plain(text: str) -> str:
@@ -45,11 +70,35 @@ def percent(value: float, signed: bool = False) -> str:
     return (MINUS if value < 0 else "+" if signed else "") + text
 
 
-def interval(estimate: Estimate, signed: bool = False) -> str:
-    """Both ends of an interval in percent or points; a dash where there is none."""
+def value(number: float, source: Source, signed: bool = False) -> str:
+    """A number in the unit of its metric: a share as `percent` writes it, anything else with three digits."""
+    if is_share(source) or not math.isfinite(number):
+        return percent(number, signed)
+    text = f"{abs(number):.3g}"
+    return (MINUS if number < 0 else "+" if signed else "") + text
+
+
+def interval(estimate: Estimate, signed: bool = False, source: Source | None = None) -> str:
+    """Both ends of an interval in percent or points, or in the unit of `source`; a dash without one."""
     if not estimate.has_interval:
         return NONE
-    return f"{percent(estimate.low, signed)} to {percent(estimate.high, signed)}"
+    low, high = (
+        percent(end, signed) if source is None else value(end, source, signed)
+        for end in (estimate.low, estimate.high)
+    )
+    return f"{low} to {high}"
+
+
+def coefficient(value: float) -> str:
+    """A correlation with two decimals; a dash for NaN."""
+    return f"{value:.2f}".replace("-", MINUS) if math.isfinite(value) else NONE
+
+
+def probability(value: float) -> str:
+    """A p-value with two digits; a dash for NaN."""
+    if not math.isfinite(value):
+        return NONE
+    return "< 0.0001" if value < 0.0001 else f"{value:.2g}"
 
 
 def count(value: int, noun: str) -> str:

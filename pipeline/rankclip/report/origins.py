@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from rankclip.report import labels
@@ -9,12 +10,13 @@ from rankclip.report.content import Content
 from rankclip.report.markup import cell, folded, section, table, text
 from rankclip.report.runs import Run
 
-FILES = "ablation.csv, ablation.md, control.csv, examples.csv, curves.csv, headline.json, results.parquet"
+FILES = "ablation.csv, ablation.md, control.csv, examples.csv, precision.csv, curves.csv, headline.json, "
+FILES += "results.parquet"
 
 
 def provenance(content: Content) -> str:
     """Runs, digests, commit and versions, and how to see more."""
-    first = content.runs[0].record
+    first, measured = content.runs[0].record, content.scores.measured
     versions = ", ".join(f"{name} {version}" for name, version in _mapping(first, "versions").items())
     commits = list(dict.fromkeys(_commit(run) for run in content.runs))
     facts = {
@@ -22,7 +24,10 @@ def provenance(content: Content) -> str:
         "git commit": ", ".join(commits),
         "versions": versions or labels.NONE,
         **{f"input {name}": value for name, value in _mapping(first, "inputs").items()},
-        "test data": ", ".join(f"{name} {value[:16]}" for name, value in content.scores.data.items()),
+        "test data": _once(f"{name} {how['data_digest']}"[:60] for (name, _), how in measured.items()),
+        "precision": _once(how["precision"] or labels.NONE for how in measured.values()),
+        "resizing": _once(how["resize"] or labels.NONE for how in measured.values()),
+        "protocols": ", ".join(sorted({source.protocol for source in content.scores.sources.values()})),
         "see all runs": "make ui (MLflow: one run for each arm and seed, with its curves and parameters)",
         "numbers": FILES,
     }
@@ -47,6 +52,10 @@ def _run(run: Run, content: Content) -> str:
         + cell(labels.NONE if scale is None else f"{scale:.2f}", "n")
         + "</tr>"
     )
+
+
+def _once(words: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(words))
 
 
 def _commit(run: Run) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rankclip.report import datasheet, origins, sections
+from rankclip.report import benchmarks, datasheet, limits, origins, others, sections
 from rankclip.report.content import Content
 from rankclip.report.markup import text
 from rankclip.report.style import CSS, arm_colours
@@ -16,7 +16,9 @@ def page(content: Content) -> str:
     colours = arm_colours(content.subject.arms, content.roles)
     body = [
         sections.top(content, colours),
-        sections.benchmarks(content, colours),
+        benchmarks.benchmarks(content, colours),
+        limits.limits(content, colours),
+        others.published(content),
         sections.training(content, colours),
         datasheet.data(content),
         datasheet.download(content),

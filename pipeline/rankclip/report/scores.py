@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rankclip import files
 from rankclip.errors import DataError, InputError
@@ -16,11 +16,28 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Cell = tuple[str, str]
-"""Benchmark and metric. Where a benchmark reports a metric under several protocols, it is named
-`metric (protocol)`, except under the headline's protocol."""
+"""Benchmark and metric. A metric that the headline's protocol knows is named `metric (protocol)` under every
+other one, and so is any that a benchmark reports under several protocols."""
 
-COLUMNS = ["arm", "seed", "step", "benchmark", "split", "metric", "protocol", "value", "data_digest"]
-COLUMNS += ["checkpoint_digest", "config_digest"]
+
+class Source(NamedTuple):
+    """Where a cell is from: the metric and the protocol as results name them."""
+
+    metric: str
+    protocol: str
+
+
+MEASURED = {
+    "data_digest": "data",
+    "classes_digest": "class names",
+    "templates_digest": "prompts",
+    "precision": "precision",
+    "resize": "resizing",
+}
+"""Columns that say what was measured and how, in words; arms are compared only where these are equal."""
+
+WEIGHTS = ["checkpoint_digest", "config_digest"]
+COLUMNS = ["arm", "seed", "step", "benchmark", "split", "metric", "protocol", "value", *WEIGHTS, *MEASURED]
 
 
 @dataclass(frozen=True)
@@ -46,13 +63,15 @@ class Scores:
     """Test scores of the final checkpoints.
 
     `values[arm][cell][seed]` is a score; `steps[arm][seed]` the step it was taken at; `digests[arm][seed]`
-    the digests of checkpoint and config by name; `data[benchmark]` that of its test split.
+    the digests of checkpoint and config by name; `measured[benchmark, protocol]` what was measured and how,
+    by the columns of `MEASURED`; `sources[cell]` names metric and protocol.
     """
 
     values: Mapping[str, Mapping[Cell, Mapping[int, float]]]
     steps: Mapping[str, Mapping[int, int]]
     digests: Mapping[str, Mapping[int, Mapping[str, str]]]
-    data: Mapping[str, str]
+    measured: Mapping[tuple[str, str], Mapping[str, str | None]]
+    sources: Mapping[Cell, Source]
 
     @property
     def cells(self) -> list[Cell]:
@@ -99,22 +118,24 @@ def read_scores(results: pa.Table, subject: Subject, protocol: str) -> Scores:
     names = _metric_names(rows, protocol)
     values: dict[str, dict[Cell, dict[int, float]]] = {arm: {} for arm in subject.arms}
     digests: dict[str, dict[int, dict[str, str]]] = {arm: {} for arm in subject.arms}
-    data: dict[str, str] = {}
+    measured: dict[tuple[str, str], dict[str, str | None]] = {}
+    sources: dict[Cell, Source] = {}
     for row in rows:
         arm, seed = row["arm"], row["seed"]
         cell = (row["benchmark"], names[row["benchmark"], row["metric"], row["protocol"]])
+        sources[cell] = Source(row["metric"], row["protocol"])
         by_seed = values[arm].setdefault(cell, {})
         if seed in by_seed:
             raise DataError(f"results of {arm} hold {_words(cell)} of seed {seed} twice; {_again(arm)}")
         if row["value"] is None or not math.isfinite(row["value"]):
             raise DataError(f"{_words(cell)} of {arm}, seed {seed}, is {row['value']}; {_again(arm)}")
         by_seed[seed] = row["value"]
-        digests[arm].setdefault(seed, {name: row[name] for name in COLUMNS[-2:]})
-        if data.setdefault(row["benchmark"], row["data_digest"]) != row["data_digest"]:
-            raise DataError(
-                f"{arm} was not tested on the same {row['benchmark']} as the others; {_again(arm)}"
-            )
-    scores = Scores(values, steps, digests, data)
+        digests[arm].setdefault(seed, {name: row[name] for name in WEIGHTS})
+        own = {name: row[name] for name in MEASURED}
+        _check_alike(
+            arm, row["benchmark"], own, measured.setdefault((row["benchmark"], row["protocol"]), own)
+        )
+    scores = Scores(values, steps, digests, measured, sources)
     _check_complete(scores, subject)
     return scores
 
@@ -131,11 +152,25 @@ def _metric_names(rows: list[dict[str, Any]], protocol: str) -> dict[tuple[str, 
     protocols = defaultdict(set)
     for row in rows:
         protocols[row["benchmark"], row["metric"]].add(row["protocol"])
+    known = {metric for (_, metric), found in protocols.items() if protocol in found}
     return {
-        (*key, each): key[1] if len(found) == 1 or each == protocol else f"{key[1]} ({each})"
+        (*key, each): key[1]
+        if each == protocol or (len(found) == 1 and key[1] not in known)
+        else f"{key[1]} ({each})"
         for key, found in protocols.items()
         for each in found
     }
+
+
+def _check_alike(
+    arm: str, benchmark: str, own: Mapping[str, str | None], others: Mapping[str, str | None]
+) -> None:
+    for name, words in MEASURED.items():
+        if own[name] != others[name]:
+            raise DataError(
+                f"{arm} was not tested on the same {benchmark} as the others: {words} {own[name]}, not "
+                f"{others[name]}; {_again(arm)}"
+            )
 
 
 def _check_complete(scores: Scores, subject: Subject) -> None:

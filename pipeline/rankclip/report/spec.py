@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from rankclip.evaluation.statistics.correction import Correction
 from rankclip.spec import Spec
 
 Name = Annotated[str, Field(min_length=1, max_length=64)]
@@ -31,6 +32,9 @@ class ReportSpec(Spec):
 
     level: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.95
     """Confidence level of every interval."""
+
+    correction: Correction = "holm"
+    """Of the p-values of all comparisons but the headline's, for how many they are."""
 
     contact_images: Annotated[int, Field(ge=0, le=400)] = 48
     """Training images shown on the contact sheet."""

@@ -46,6 +46,8 @@ th,td{padding:4px 12px 4px 0}
 td{vertical-align:top}
 td.n,th.n{text-align:right;white-space:nowrap}
 td.sure{font-weight:680}
+td.alone{text-decoration:underline dotted}
+.banner ul{margin:4px 0 0;padding-left:20px}
 tbody tr:first-child>*{padding-top:8px}
 tbody+tbody tr:first-child>*{border-top:1px solid var(--grid)}
 tbody tr:last-child>*{padding-bottom:8px}

@@ -1,34 +1,16 @@
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
 from rankclip import files
-from rankclip.estimate.detectable import ASSUMED_SD, smallest_difference, spread
+from rankclip.estimate.detectable import ASSUMED_SD, spread
 from rankclip.evaluation.results import RESULTS_SCHEMA
-from rankclip.evaluation.statistics import t_quantile
 from rankclip.report.spec import ReportSpec
 
 REPORT = ReportSpec(baseline="clip", treatment="rankclip")
-
-
-@pytest.mark.parametrize("seeds", [2, 3, 5, 10])
-def test_the_test_finds_the_smallest_difference_with_the_power_asked_for(seeds: int) -> None:
-    difference = smallest_difference(seeds, sd=0.02, power=0.8)
-    studies = np.random.default_rng(0).normal(difference, 0.02, (200_000, seeds))
-    t = studies.mean(1) / studies.std(1, ddof=1) * math.sqrt(seeds)
-    assert np.mean(abs(t) > t_quantile(0.975, seeds - 1)) == pytest.approx(0.8, abs=0.005)
-
-
-def test_seeds_help_and_one_seed_detects_nothing() -> None:
-    least = [smallest_difference(seeds, 0.01) for seeds in (1, 2, 3, 5, 20)]
-    assert least[0] == math.inf
-    assert least == sorted(least, reverse=True)
-    assert least[-1] == pytest.approx(2.8 * 0.01 / math.sqrt(20), rel=0.1)  # the normal approximation
 
 
 def test_the_spread_is_that_of_the_studys_own_results(tmp_path: Path) -> None:
@@ -50,7 +32,19 @@ def test_the_spread_is_that_of_the_studys_own_results(tmp_path: Path) -> None:
     files.write_table(path, pa.Table.from_pylist(rows, schema=RESULTS_SCHEMA))
     found = spread(REPORT, path)
     assert found.sd == pytest.approx(0.02)
-    assert "3 seeds" in found.origin
+    assert "2 arms and 3 seeds" in found.origin
+
+
+def test_results_of_one_seed_say_nothing_of_the_spread(tmp_path: Path) -> None:
+    fixed = dict.fromkeys(("data_digest", "checkpoint_digest", "config_digest"), "")
+    named = {"step": 1, "benchmark": "a", "split": "test", "metric": "top1", "protocol": "zero_shot"}
+    rows = [
+        {**fixed, **named, "arm": arm, "seed": 0, "value": value}
+        for arm, value in (("clip", 0.4), ("rankclip", 0.5))
+    ]
+    path = tmp_path / "results.parquet"
+    files.write_table(path, pa.Table.from_pylist(rows))
+    assert spread(REPORT, path).sd == ASSUMED_SD
 
 
 def test_without_results_a_spread_is_assumed_and_said_to_be(tmp_path: Path) -> None:

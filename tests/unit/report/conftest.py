@@ -60,6 +60,14 @@ class StudyFiles:
     def write_rows(self, arm: str, rows: list[dict[str, Any]]) -> None:
         files.write_table(self.results(arm), pa.Table.from_pylist(rows))
 
+    def write_manifest(self, missing: dict[str, str]) -> None:
+        """The manifest of the benchmarks, of which some are not there."""
+        listed = {name: {"task": "classification", "classes": count} for name, count in CLASSES.items()}
+        listed["captions"] = {"task": "retrieval", "classes": 0}
+        files.write_json(
+            self.data / "benchmarks" / "manifest.json", {"benchmarks": listed, "missing": missing}
+        )
+
     def report(self) -> str:
         """Builds the report and gives the page."""
         build.run(
@@ -97,9 +105,7 @@ def make_study(
         files.write_table(study.predictions(arm), pa.Table.from_pylist(predictions))
         for seed in seeds:
             _write_run(study.run(arm, seed), arm, seed, dice)
-    for name, count in CLASSES.items():
-        classes = "".join(f"class {index}\n" for index in range(count))
-        files.write_text(study.data / "benchmarks" / f"wds_{name}" / "classnames.txt", classes)
+    study.write_manifest({})
     _write_data(study.data, samples, captions)
     return study
 
@@ -127,6 +133,10 @@ def _results(arm: str, seed: int, dice: random.Random) -> list[dict[str, Any]]:
             "data_digest": f"data-{benchmark}",
             "checkpoint_digest": f"weights-{arm}-{seed}",
             "config_digest": f"config-{arm}",
+            "classes_digest": f"classes-{benchmark}",
+            "templates_digest": f"prompts-{benchmark}",
+            "precision": "fp32",
+            "resize": "bicubic",
         }
         for step in (LAST // 2, LAST)
         for split in ("val", "test")

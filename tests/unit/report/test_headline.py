@@ -1,13 +1,16 @@
 """What the headline says follows from the intervals."""
 
-from rankclip.report import ablation, headline
-from rankclip.report.scores import Scores
+import re
+
+from rankclip.evaluation.statistics.estimate import NOTHING, Estimate
+from rankclip.report import ablation, headline, verdict
+from rankclip.report.scores import Scores, Source
 from rankclip.report.spec import ReportSpec
 
 SPEC = ReportSpec(baseline="clip", treatment="rankclip")
 
 
-def say(**values):
+def say(on_examples=NOTHING, **values):
     """The headline of arms with the given scores by seed on two benchmarks."""
     arms = tuple(values)
     seeds = range(len(values[arms[0]]))
@@ -15,36 +18,62 @@ def say(**values):
         arm: {(name, "top1"): dict(zip(seeds, scores, strict=True)) for name in ("shape", "digits")}
         for arm, scores in values.items()
     }
-    scores = Scores(cells, {arm: dict.fromkeys(seeds, 1) for arm in arms}, {}, {})
+    sources = dict.fromkeys(cells[arms[0]], Source("top1", "zero_shot"))
+    scores = Scores(cells, {arm: dict.fromkeys(seeds, 1) for arm in arms}, {}, {}, sources)
     control = "rankclip_shuffled" if "rankclip_shuffled" in arms else None
     roles = ablation.Roles("clip", "rankclip", control)
-    names = ablation.headline_benchmarks(scores, "top1")
-    return headline.headline(SPEC, roles, ablation.with_means(scores, "top1"), names)
+    means = ablation.with_means(scores, SPEC)
+    model = ablation.fits(means)[ablation.MEAN, "top1"]
+    names = ablation.headline_benchmarks(scores, SPEC)
+    return headline.headline(SPEC, roles, means, model, names, on_examples)
 
 
 def test_a_clear_gain_over_both_is_called_one():
     result = say(clip=[0.5, 0.51, 0.5], rankclip=[0.6, 0.61, 0.61], rankclip_shuffled=[0.5, 0.51, 0.52])
-    assert result.verdict() == "RankCLIP is better than CLIP and than the shuffled control here."
-    assert result.sentence().count("zero is outside") == 2
+    assert verdict.verdict(result) == "RankCLIP is better than CLIP and than the shuffled control here."
+    assert verdict.sentence(result).count("zero is outside") == 2
 
 
 def test_a_gain_that_the_control_shares_is_not_credited_to_ranking():
     result = say(clip=[0.5, 0.51, 0.5], rankclip=[0.6, 0.61, 0.61], rankclip_shuffled=[0.61, 0.6, 0.61])
-    assert "not evidence for the ranking itself" in result.verdict()
-    assert "zero is inside" in result.sentence()
+    assert "not evidence for the ranking itself" in verdict.verdict(result)
+    assert "zero is inside" in verdict.sentence(result)
 
 
 def test_a_difference_whose_interval_holds_zero_is_no_difference():
-    result = say(clip=[0.5, 0.6, 0.5], rankclip=[0.6, 0.5, 0.61], rankclip_shuffled=[0.5, 0.5, 0.5])
-    assert result.verdict() == "The seeds do not show a difference between RankCLIP and CLIP."
+    result = say(clip=[0.5, 0.6, 0.5], rankclip=[0.6, 0.5, 0.61], rankclip_shuffled=[0.4, 0.5, 0.6])
+    said, needed = verdict.verdict(result).split(".", 1)
+    assert said == "The seeds do not show a difference between RankCLIP and CLIP"
+    assert re.fullmatch(
+        r" To tell a difference of 3\.7 points from none takes about \d+ seeds an arm\.", needed
+    )
 
 
 def test_a_loss_is_called_worse():
     result = say(clip=[0.5, 0.51, 0.5], rankclip=[0.4, 0.41, 0.41])
-    assert result.verdict() == "RankCLIP is worse than CLIP here."
+    assert verdict.verdict(result) == "RankCLIP is worse than CLIP here."
 
 
 def test_without_a_control_the_reason_stays_open():
     result = say(clip=[0.5, 0.51, 0.5], rankclip=[0.6, 0.61, 0.61])
     assert result.control is None
-    assert "the reason stays open" in result.verdict()
+    assert "the reason stays open" in verdict.verdict(result)
+
+
+def test_a_gain_that_other_examples_could_turn_is_one_on_these_examples():
+    arms = {"clip": [0.5, 0.51, 0.5], "rankclip": [0.6, 0.61, 0.61]}
+    result = say(on_examples=Estimate(100, 0.1, 0.1, -0.01, 0.2), **arms)
+    expected = "RankCLIP is better than CLIP on these test examples, by less than other examples could change"
+    assert verdict.verdict(result) == f"{expected} (−1.0 to +20.0 points over examples)."
+    assert "these test examples" not in verdict.verdict(say(**arms))
+
+
+def test_scores_that_do_not_vary_with_the_seed_say_nothing():
+    result = say(clip=[0.5, 0.5], rankclip=[0.6, 0.6])
+    assert "The scores do not vary with the seed" in verdict.verdict(result)
+    assert verdict.detects(result) == ""
+
+
+def test_a_difference_that_no_number_of_seeds_shows_is_said_to_be_one():
+    result = say(clip=[0.5, 0.6, 0.5], rankclip=[0.6, 0.5, 0.5001])
+    assert "takes more seeds than can be trained" in verdict.verdict(result)

@@ -8,6 +8,7 @@ import statistics
 from collections import defaultdict
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from scipy import stats
 
@@ -15,7 +16,10 @@ from rankclip import files
 from rankclip.report import ablation
 from rankclip.report.spec import ReportSpec
 
-HEADER = "arm,benchmark,metric,n_seeds,mean,sd,ci_low,ci_high,diff,diff_low,diff_high"
+HEADER = (
+    "arm,benchmark,metric,protocol,n_seeds,mean,sd,ci_low,ci_high,diff,diff_low,diff_high,diff_sd,degrees,"
+)
+HEADER += "p,p_alone,family,p_adjusted"
 ARMS = ("clip", "rankclip", "rankclip_shuffled")
 WORDS = {"clip": "CLIP", "rankclip": "RankCLIP", "rankclip_shuffled": "shuffled control"}
 ATTACK = '<script>alert("1")</script><img src=http://evil.invalid/x>'
@@ -55,7 +59,10 @@ class Page(HTMLParser):
 
 
 def twin(study, reference="clip"):
-    """Level and difference by (arm, benchmark, metric), straight from the files by textbook formulas."""
+    """Level and difference by (arm, benchmark, metric), straight from the files by textbook formulas.
+
+    A difference is (mean, standard deviation of a seed's, low, high).
+    """
     values = defaultdict(dict)
     for arm in study.subject.arms:
         for row in study.rows(arm):
@@ -68,10 +75,30 @@ def twin(study, reference="clip"):
         }
     expected = {}
     for (arm, *cell), by_seed in values.items():
-        other = values[reference, *cell]
-        difference = [by_seed[seed] - other[seed] for seed in by_seed] if arm != reference else []
-        expected[arm, *cell] = (textbook(list(by_seed.values())), textbook(difference))
+        table = {name: values[name, *cell] for name in study.subject.arms}
+        difference = regression(table, arm, reference) if arm != reference else textbook([])
+        expected[arm, *cell] = (textbook(list(by_seed.values())), difference)
     return expected
+
+
+def regression(table, arm, reference):
+    """The difference of two arms by least squares on dummies of arms and seeds: (mean, sd, low, high)."""
+    arms = [name for name in table if name != reference]
+    seeds = list(table[arm])
+    design = np.array(
+        [
+            [1.0, *(name == other for other in arms), *(seed == other for other in seeds[1:])]
+            for name in table
+            for seed in seeds
+        ]
+    )
+    scores = np.array([table[name][seed] for name in table for seed in seeds])
+    weights, (squares,), *_ = np.linalg.lstsq(design, scores)
+    degrees = len(scores) - design.shape[1]
+    place = 1 + arms.index(arm)
+    error = math.sqrt(squares / degrees * np.linalg.inv(design.T @ design)[place, place])
+    low, high = stats.t.interval(0.95, degrees, weights[place], error)
+    return (float(weights[place]), error * math.sqrt(len(seeds)), float(low), float(high))
 
 
 def textbook(values):
@@ -108,6 +135,7 @@ def test_the_csv_holds_what_textbook_formulas_give(reported):
         assert numbers == pytest.approx(level, abs=1e-12)
         numbers = [float(row[name]) for name in ("diff", "diff_low", "diff_high")]
         assert numbers == pytest.approx((difference[0], *difference[2:]), abs=1e-12, nan_ok=True)
+        assert float(row["diff_sd"]) == pytest.approx(difference[1], abs=1e-12, nan_ok=True)
         assert row["n_seeds"] == "3"
 
 
@@ -129,7 +157,7 @@ def test_the_tables_of_the_page_hold_what_textbook_formulas_give(reported):
     seen = 0
     for row in rows:
         benchmark, cells = (row[0], row[1:]) if len(row) == 8 else (benchmark, row)
-        name = "mean" if benchmark.startswith("mean over") else re.sub("top-1$", "", benchmark)
+        name = "mean" if benchmark.startswith("mean over") else benchmark.removesuffix("top-1, zero-shot")
         arm = next(arm for arm, words in WORDS.items() if words == cells[0])
         if (arm, name, "top1") not in expected:
             continue
@@ -177,9 +205,9 @@ def test_only_the_last_step_of_the_test_split_counts(study):
 def test_chance_is_one_over_the_number_of_classes(reported):
     page = Page(reported.page)
     cells = {row[0]: row[2] for row in page.tables[0][1:] if len(row) == 8}
-    assert cells["shapetop-1"] == "8.3"
-    assert cells["compositiontop-1"] == "4.2"
-    assert cells["captionsimage to text, R@1"] == "–"
+    assert cells["shapetop-1, zero-shot"] == "8.3"
+    assert cells["compositiontop-1, zero-shot"] == "4.2"
+    assert cells["captionsimage to text, R@1, five captions"] == "–"
 
 
 def test_every_input_row_is_in_the_download_report(reported):

@@ -68,7 +68,21 @@ def test_a_score_that_is_no_number_is_refused(study, value):
 
 def test_arms_tested_on_different_data_are_not_compared(study):
     study.write_rows("rankclip", [{**row, "data_digest": "other"} for row in study.rows("rankclip")])
-    fails(study, "rankclip was not tested on the same shape as the others")
+    fails(study, "rankclip was not tested on the same shape as the others: data other, not data-shape;")
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        ("templates_digest", "prompts"),
+        ("classes_digest", "class names"),
+        ("precision", "precision"),
+        ("resize", ""),
+    ],
+)
+def test_arms_that_were_not_measured_alike_are_not_compared(study, column, words):
+    study.write_rows("rankclip", [{**row, column: "other"} for row in study.rows("rankclip")])
+    fails(study, f"rankclip was not tested on the same shape as the others: {words}.* other, not .*evaluate@")
 
 
 def test_results_of_an_earlier_training_are_refused(study):
