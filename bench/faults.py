@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 
+from rankclip.launch import stopping
 from tests.e2e import project
 from tests.e2e.project import STUDY, Project, digests, identity
 
@@ -98,7 +99,7 @@ def killed(study: Project, case: Case, after_s: float) -> float | None:
     if not study.running(module(case)):
         driver.wait()
         return None
-    return project.kill(study, driver)
+    return project.kill(study, driver, within_s=stopping.ORPHANED_S + 10)
 
 
 def module(case: Case) -> str:

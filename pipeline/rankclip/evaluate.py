@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 from rankclip import files, launch, lifecycle
+from rankclip.data.benchmarks import benchmark_folder, judged, places
+from rankclip.data.benchmarks.content import SPLITS
 from rankclip.errors import DataError
-from rankclip.evaluation import results, scoring
+from rankclip.evaluation import embed_task, results, scoring
+from rankclip.evaluation.embed_task import EmbedRequest
 from rankclip.evaluation.scoring import ScoreRequest
 from rankclip.evaluation.spec import EvaluationSpec
 from rankclip.tracking import Tracker
+from rankclip.training.machine import Machine
 
 log = logging.getLogger(__name__)
+
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "fp32", "bf16"]
 
 
 def run(
@@ -47,7 +55,9 @@ def run(
     counts = results.merge([request.folder for request in asked], out)
     inputs = {f"seed-{request.seed}": request.checkpoint_digest for request in asked}
     inputs["benchmarks"] = asked[0].benchmarks_digest
-    files.write_record(out, {"arm": arm, "evaluation": spec.dump()}, inputs, counts)
+    lines = files.read_json(benchmarks / "manifest.json").get("missing", {})
+    missing = {name: line for name, line in lines.items() if name in spec.names}
+    files.write_record(out, {"arm": arm, "evaluation": spec.dump(), "missing": missing}, inputs, counts)
     if tracker is not None:
         publish(asked, tracker)
 
@@ -75,7 +85,8 @@ def requests(spec: EvaluationSpec, runs: Path, benchmarks: Path, work: Path) -> 
     folders = list(runs.glob("seed-*"))
     if not folders:
         raise DataError(f"{runs} holds no run (seed-<k>); train the arm with `dvc repro`")
-    found = [scoring.request(folder, spec, benchmarks, work) for folder in folders]
+    device = Machine.here().device
+    found = [scoring.request(folder, spec, benchmarks, work, places.root(), device) for folder in folders]
     return sorted(found, key=lambda request: request.seed)
 
 
@@ -87,12 +98,105 @@ def pending(asked: Sequence[ScoreRequest]) -> list[ScoreRequest]:
 def score(asked: Sequence[ScoreRequest], work: Path) -> None:
     """Scores what is pending, as many runs at once as the resources allow, of one arm or of many.
 
+    Where there is room for more than the runs, and much to embed, the benchmarks of a run are embedded by
+    several workers before.
+
     Raises:
         RunError: a run could not be scored (the line says why), or another process scores into `work`.
     """
     with lifecycle.lock(work):
         todo = pending(asked)
         log.info("%d of %d runs to score", len(todo), len(asked))
-        if todo:
+        if not todo:
+            return
+        with launch.session():
+            gpus = _gpus(todo[0].device)
+            if shares := embedding(todo, launch.room(1, gpus)):
+                launch.values(launch.map_tasks(embed_task.embed_sets, shares, gpus=gpus, logs=work / "logs"))
             asked_for = [request.dump() for request in todo]
-            launch.values(launch.map_tasks(scoring.score_run, asked_for, logs=work / "logs"))
+            launch.values(launch.map_tasks(scoring.score_run, asked_for, gpus=gpus, logs=work / "logs"))
+
+
+def embedding(todo: Sequence[ScoreRequest], slots: int) -> list[dict[str, Any]]:
+    """Requests to embed parts of the benchmarks of each run; none where the runs alone take all slots."""
+    listed = files.read_json(todo[0].benchmarks / "manifest.json")["benchmarks"]
+    images = {
+        name: sum(part["images"] for part in listed[name].values() if isinstance(part, dict))
+        for name in todo[0].evaluation.names
+        if name in listed
+    }
+    count = embed_task.shared(list(images.values()), slots, len(todo))
+    if count == 1:
+        return []
+    return [
+        EmbedRequest(
+            key=f"{request.key} ({', '.join(names)})",
+            checkpoint=str(request.run),
+            sets={split: scoring.sets(request, listed, split, names) for split in SPLITS},
+            work=request.work,
+            device=request.device,
+            precision="auto",
+        ).dump()
+        for request in todo
+        for names in embed_task.parts(images, count)
+    ]
+
+
+def embed_apart(
+    checkpoint: str,
+    model: str | None,
+    sets: Mapping[str, Path],
+    work: Path,
+    device: Device,
+    precision: Precision,
+) -> None:
+    """Has several workers embed the test splits of benchmarks, where there are several and much to embed.
+
+    Args:
+        checkpoint: as `opening.opened` takes it.
+        model: that a file of weights is of.
+        sets: name of each benchmark -> its folder.
+        work: folder whose `embeddings` keep the rows, on a disk that all nodes share.
+        device: where the model works.
+        precision: of products of matrices and convolutions.
+
+    Raises:
+        RunError: a part could not be embedded.
+    """
+    if not (launch.on_cluster() or (device != "cpu" and _several_gpus())):
+        return
+    path = Path(checkpoint)
+    source = str(path.absolute()) if path.exists() else checkpoint
+    images = {
+        name: benchmark_folder.describe(folder, "test").images
+        for name, folder in sets.items()
+        if name not in judged.NAMES
+    }
+    with launch.session():
+        gpus = _gpus(device)
+        count = embed_task.shared(list(images.values()), launch.room(1, gpus), 1)
+        shares = [
+            EmbedRequest(
+                key=f"{checkpoint} ({', '.join(names)})",
+                checkpoint=source,
+                model=model,
+                sets={"test": {name: sets[name] for name in names}},
+                work=work,
+                device=device,
+                precision=precision,
+            ).dump()
+            for names in embed_task.parts(images, count)
+        ]
+        if len(shares) > 1:
+            launch.values(launch.map_tasks(embed_task.embed_sets, shares, gpus=gpus, logs=work / "logs"))
+
+
+def _several_gpus() -> bool:
+    import torch  # which the stage's driver does without
+
+    return torch.cuda.device_count() > 1
+
+
+def _gpus(device: Device) -> int:
+    """GPUs of a worker on the Ray there is: one, where there are any and none other is asked for."""
+    return int(device == "cuda" or (device == "auto" and launch.has_gpus()))

@@ -17,9 +17,13 @@ class NoiseEncoder:
         self.dimensions = dimensions
         self.seed = seed
 
-    def encode_images(self, images: Sequence[bytes]) -> Tensor:
-        """Embeddings `[N, D]`."""
-        return torch.stack([self._direction(b"image", image) for image in images])
+    def prepare(self, image: bytes) -> bytes:
+        """The image as it is."""
+        return image
+
+    def image_features(self, prepared: Sequence[bytes]) -> Tensor:
+        """Rows `[N, D]` of N images."""
+        return torch.stack([self._direction(b"image", image) for image in prepared])
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Embeddings `[N, D]`."""
@@ -42,13 +46,17 @@ class LatentEncoder:
         self.images = images
         self.texts = texts
 
-    def encode_images(self, images: Sequence[bytes]) -> Tensor:
-        """Embeddings `[N, D]`.
+    def prepare(self, image: bytes) -> bytes:
+        """The image as it is."""
+        return image
+
+    def image_features(self, prepared: Sequence[bytes]) -> Tensor:
+        """Rows `[N, D]` of N images: their latents, of any length.
 
         Raises:
             KeyError: an image has no latent vector.
         """
-        return functional.normalize(torch.stack([self.images[image].float() for image in images]), dim=1)
+        return torch.stack([self.images[image].float() for image in prepared])
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Embeddings `[N, D]`.

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from rankclip import files
+from rankclip.evaluation.conditions import Conditions
 from rankclip.evaluation.scores import ZERO_SHOT, Scores
 
 RESULTS = "results.parquet"
@@ -34,9 +35,13 @@ RESULTS_SCHEMA = pa.schema(
         ("data_digest", pa.string()),
         ("checkpoint_digest", pa.string()),
         ("config_digest", pa.string()),
+        ("classes_digest", pa.string()),
+        ("templates_digest", pa.string()),
+        ("precision", pa.string()),
+        ("resize", pa.string()),
     ]
 )
-"""One row a run, benchmark, split and metric. `value` is in [0, 1], higher is better."""
+"""One row a run, benchmark, split, metric and protocol; see `scores.Measured` for its value."""
 
 PREDICTIONS_SCHEMA = pa.schema(
     [
@@ -70,11 +75,15 @@ class RunIdentity:
     """Digest of the run's config."""
 
 
-def results_table(identity: RunIdentity, scores: Scores) -> pa.Table:
+def results_table(identity: RunIdentity, scores: Scores, conditions: Conditions) -> pa.Table:
     """The scores of one run in the form of `RESULTS_SCHEMA`."""
     rows = [
         {
             **asdict(identity),
+            "precision": conditions.precision,
+            "resize": conditions.resize,
+            "classes_digest": row.classes_digest,
+            "templates_digest": row.templates_digest,
             "benchmark": row.benchmark,
             "split": row.split,
             "metric": row.measured.metric,
@@ -113,14 +122,20 @@ def predictions_table(identity: RunIdentity, scores: Scores) -> pa.Table:
 
 
 def metrics_summary(results: pa.Table) -> dict[str, dict[str, float]]:
-    """`{benchmark: {metric: mean over seeds}}` on the test split; under `mean` the mean zero-shot top-1."""
+    """`{benchmark: {metric: mean over seeds}}` on the test split; under `mean` the mean zero-shot top-1.
+
+    A metric under a second protocol of its benchmark stands as `metric/protocol`.
+    """
     values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    first: dict[tuple[str, str], str] = {}
     zero_shot: dict[str, None] = {}
     for row in results.to_pylist():
         if row["split"] == "test":
-            values[row["benchmark"]][row["metric"]].append(row["value"])
-            if row["protocol"] == ZERO_SHOT:
-                zero_shot[row["benchmark"]] = None
+            benchmark, metric, protocol = row["benchmark"], row["metric"], row["protocol"]
+            own = first.setdefault((benchmark, metric), protocol) == protocol
+            values[benchmark][metric if own else f"{metric}/{protocol}"].append(row["value"])
+            if protocol == ZERO_SHOT:
+                zero_shot[benchmark] = None
     summary = {
         benchmark: {metric: fmean(of) for metric, of in metrics.items()}
         for benchmark, metrics in values.items()
@@ -138,10 +153,10 @@ def headline(summary: dict[str, dict[str, float]]) -> dict[str, dict[str, float]
     }
 
 
-def write_scores(folder: Path, identity: RunIdentity, scores: Scores) -> None:
+def write_scores(folder: Path, identity: RunIdentity, scores: Scores, conditions: Conditions) -> None:
     """Writes one run's `results.parquet` and `predictions.parquet` into `folder`."""
     files.write_table(folder / PREDICTIONS, predictions_table(identity, scores))
-    files.write_table(folder / RESULTS, results_table(identity, scores))
+    files.write_table(folder / RESULTS, results_table(identity, scores, conditions))
 
 
 def merge(parts: Sequence[Path], out: Path) -> dict[str, int]:

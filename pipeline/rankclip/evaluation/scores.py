@@ -28,7 +28,11 @@ class Items:
 
 @dataclass(frozen=True)
 class Measured:
-    """One metric under one protocol, higher is better, in [0, 1]."""
+    """One metric under one protocol: a share, of which more is better, but for some.
+
+    Less is better of `median_rank` (a place, from 1) and `mistake_severity` (a height in a tree of classes);
+    what is measured of the geometry of a space only describes it.
+    """
 
     metric: str
     protocol: str
@@ -50,7 +54,11 @@ class Row:
     split: SplitName
     measured: Measured
     data_digest: str
-    """Digest of the split's images, labels, captions and gains."""
+    """Digest of the split's images, labels, captions and gains; for a probe also of what it learned on."""
+    classes_digest: str = ""
+    """Digest of the class names."""
+    templates_digest: str = ""
+    """Digest of the prompts."""
 
 
 @dataclass(frozen=True)

@@ -2,54 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 
 import torch
 
-from rankclip.data.benchmarks import benchmark_folder, gains
-from rankclip.data.benchmarks.benchmark import BenchmarkSplit
+from rankclip.data.benchmarks import gains, latents
+from rankclip.data.benchmarks import judged as judged_sets
 from rankclip.data.benchmarks.content import SplitName
-from rankclip.evaluation import retrieval, zero_shot
-from rankclip.evaluation.encoder import Encoder
-from rankclip.evaluation.scores import Row, Scores
+from rankclip.evaluation import geometry, judged, linear_probe, retrieval, similarity, zero_shot
+from rankclip.evaluation.embedded import Embedded
+from rankclip.evaluation.scores import Measured, Row, Scores
+from rankclip.evaluation.store import Store
+from rankclip.spec import digest
+
+PROBED = "test"
+"""The one split whose numbers a probe gives; it learns from `train`, so its validation is part of that."""
 
 
-def evaluate(encoder: Encoder, benchmarks: Path, names: Sequence[str], split: SplitName) -> Scores:
-    """All metrics of `encoder` on one split of the benchmarks `names` in the folder `benchmarks`.
+def evaluate(
+    store: Store,
+    sets: Mapping[str, Path],
+    split: SplitName,
+    shots: Sequence[int] = (),
+    *,
+    probes: bool = True,
+) -> Scores:
+    """All metrics of a model on one split of the benchmarks `sets`, in their order.
+
+    Args:
+        store: of the model.
+        sets: name of each benchmark -> its folder; of a set of judgements the folder of all public sets.
+        split: that is measured.
+        shots: images a class from which few-shot probes learn, where a benchmark has a train split.
+        probes: whether linear probes are fitted, where a benchmark has a train split.
 
     Raises:
         DataError: a benchmark is missing or damaged, or the model gives embeddings that are not finite.
+        InputError: a benchmark has no such split.
     """
-    return Scores([row for name in names for row in _rows(encoder, benchmarks / f"wds_{name}", name, split)])
+    rows = []
+    for name, folder in sets.items():
+        if name in judged_sets.NAMES:
+            rows += _judged(store, name, folder, split)
+            continue
+        embedded = store.embedded(folder, split)
+        if embedded.task == "retrieval":
+            rows += _retrieved(name, embedded, folder, split)
+            continue
+        rows += _labelled(name, split, embedded, zero_shot.measure(embedded), embedded.digest)
+        if probes and split == PROBED and has_split(folder, "train"):
+            train = store.embedded(folder, "train")
+            measured = linear_probe.measure(train, embedded, shots, store.device)
+            rows += _labelled(name, split, embedded, measured, digest([embedded.digest, train.digest]))
+    return Scores(rows)
 
 
-def _rows(encoder: Encoder, folder: Path, name: str, split: SplitName) -> list[Row]:
-    data = benchmark_folder.read_split(folder, split)
-    if data.task == "classification":
-        return [Row(name, split, one, data.digest) for one in zero_shot.measure(encoder, data)]
-    captions = sum(len(sample.captions) for sample in data.samples)
-    graded = gains.read(folder / split, len(data.samples), captions)
-    measured = retrieval.measure(encoder, data, None if graded is None else torch.from_numpy(graded))
-    return [Row(name, split, one, gains.data_digest(data.digest, graded)) for one in measured]
-
-
-def validation_top1(encoder: Encoder, sets: Sequence[BenchmarkSplit]) -> dict[str, float]:
-    """`val/<benchmark>/top1` of each classification set and `val/mean_top1`, their mean; for use in training.
+def embed(store: Store, sets: Mapping[str, Path], split: SplitName) -> None:
+    """Has the store embed what `evaluate` will ask of benchmarks.
 
     Raises:
-        ValueError: a set is not a validation split, or none is a classification set.
+        DataError: as `evaluate`.
+        InputError: as `evaluate`.
     """
-    scored = {}
-    for data in sets:
-        if data.split != "val":
-            raise ValueError(f"split {data.split} of {data.name} must not be read in training; give val")
-        if data.task == "classification":
-            first = zero_shot.predict(encoder, data, 1)[:, 0]
-            scored[f"val/{data.name}/top1"] = float((first == zero_shot.labels(data)).double().mean())
-    if not scored:
-        raise ValueError(
-            "no classification benchmark among the validation sets; add one to evaluation.benchmarks"
-        )
-    return {**scored, "val/mean_top1": fmean(scored.values())}
+    for name, folder in sets.items():
+        if name in judged_sets.NAMES:
+            embedded = store.judged(judged_sets.load(name, folder, split))
+        else:
+            embedded = store.embedded(folder, split)
+        embedded.texts([])  # of the split itself
+        if embedded.task == "classification" and split == PROBED and has_split(folder, "train"):
+            store.embedded(folder, "train")
+
+
+def _judged(store: Store, name: judged_sets.Name, folder: Path, split: SplitName) -> list[Row]:
+    data = judged_sets.load(name, folder, split)
+    embedded = store.judged(data)
+    return _labelled(name, split, embedded, judged.measure(embedded, data), data.digest)
+
+
+def _retrieved(name: str, embedded: Embedded, folder: Path, split: SplitName) -> list[Row]:
+    place, images = folder / split, len(embedded.keys)
+    graded = gains.read(place, images, sum(map(len, embedded.captions)))
+    true = latents.read(place, images)
+    tables = [None if table is None else torch.from_numpy(table) for table in (graded, true)]
+    measured = retrieval.measure(embedded, tables[0])
+    if tables[0] is not None or tables[1] is not None:
+        measured += similarity.measure_true(embedded, *tables)
+    if images >= geometry.FEWEST:
+        measured += geometry.measure(embedded)
+    data_digest = latents.data_digest(gains.data_digest(embedded.digest, graded), true)
+    return _labelled(name, split, embedded, measured, data_digest)
+
+
+def _labelled(
+    name: str, split: SplitName, embedded: Embedded, measured: Sequence[Measured], data_digest: str
+) -> list[Row]:
+    classes, templates = (digest(list(lines)) for lines in (embedded.classnames, embedded.templates))
+    return [Row(name, split, one, data_digest, classes, templates) for one in measured]
+
+
+def has_split(folder: Path, split: str) -> bool:
+    """Whether the benchmark in `folder` has a split, as far as one sees without reading it."""
+    return (folder / split / "nshards.txt").exists()

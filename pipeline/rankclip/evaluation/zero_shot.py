@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rankclip.data.benchmarks.benchmark import BenchmarkSplit
 from rankclip.errors import DataError
-from rankclip.evaluation import metrics
-from rankclip.evaluation.encoder import Encoder, embed_images, embed_texts
+from rankclip.evaluation import hierarchy, metrics
+from rankclip.evaluation.embedded import Embedded, Texts
 from rankclip.evaluation.scores import ZERO_SHOT, Items, Measured
 
 
@@ -23,7 +21,7 @@ def prompts(classnames: Sequence[str], templates: Sequence[str]) -> list[str]:
     return [template.replace("{c}", name) for name in classnames for template in templates]
 
 
-def classifier(encoder: Encoder, classnames: Sequence[str], templates: Sequence[str]) -> Tensor:
+def classifier(texts: Texts, classnames: Sequence[str], templates: Sequence[str]) -> Tensor:
     """Weights `[C, D]` of unit rows: the mean of each class's unit prompt embeddings, normalised.
 
     Raises:
@@ -34,34 +32,48 @@ def classifier(encoder: Encoder, classnames: Sequence[str], templates: Sequence[
             f"{len(classnames)} class names and {len(templates)} templates make no classifier; "
             "see classnames.txt and zeroshot_classification_templates.txt of the benchmark"
         )
-    rows = embed_texts(encoder, prompts(classnames, templates))
+    rows = texts(prompts(classnames, templates))
     return functional.normalize(rows.view(len(classnames), len(templates), -1).mean(dim=1), dim=1)
 
 
-def predict(encoder: Encoder, data: BenchmarkSplit, k: int) -> Tensor:
+def predict(embedded: Embedded, k: int) -> Tensor:
     """The k most likely classes `[N, k]` of each image, most likely first."""
-    images = embed_images(encoder, [sample.image for sample in data.samples])
-    return metrics.nearest(images, classifier(encoder, data.classnames, data.templates), k)
+    weights = classifier(embedded.texts, embedded.classnames, embedded.templates)
+    return metrics.nearest(embedded.images, weights, k)
 
 
-def labels(data: BenchmarkSplit) -> Tensor:
-    """The true class `[N]` of each image."""
-    return torch.tensor([sample.label for sample in data.samples])
+def measure(embedded: Embedded) -> list[Measured]:
+    """`top1`, `mean_per_class`, `top3`, `top5`, and `mistake_severity` where the classes have a hierarchy.
 
+    `top3` and `top5` only where more classes than that exist. The items of `top1` hold the true and the
+    predicted class of every image, from which `metrics.confusion` counts the confusion matrix.
 
-def measure(encoder: Encoder, data: BenchmarkSplit) -> list[Measured]:
-    """`top1`, `mean_per_class`, `top3` and `top5`; the last two only where more classes than that exist."""
-    classes = len(data.classnames)
-    targets = labels(data)
-    order = predict(encoder, data, min(5, classes))
-    found = order == targets[:, None]
-    first = metrics.hits_at(found, 1)
-    return [
+    Raises:
+        DataError: there is no class or no template.
+        ValueError: the split has no labels.
+    """
+    if embedded.labels is None:
+        raise ValueError(f"benchmark {embedded.name} has no labels; it is for {embedded.task}")
+    targets, classes = embedded.labels, len(embedded.classnames)
+    weights = classifier(embedded.texts, embedded.classnames, embedded.templates)
+    order, places = metrics.search(embedded.images, weights, targets[:, None], 1)
+    first = metrics.hits_at(places, 1)
+    measured = [
         Measured.mean("top1", ZERO_SHOT, Items(targets, order[:, 0], first)),
         Measured("mean_per_class", ZERO_SHOT, metrics.mean_per_class(first, targets)),
-        *(
-            Measured(f"top{k}", ZERO_SHOT, float(metrics.hits_at(found, k).mean()))
-            for k in (3, 5)
-            if k < classes
-        ),
     ]
+    measured += [
+        Measured(f"top{k}", ZERO_SHOT, float(metrics.hits_at(places, k).mean()))
+        for k in (3, 5)
+        if k < classes
+    ]
+    return measured + severity(embedded.classnames, targets, order[:, 0])
+
+
+def severity(classnames: Sequence[str], targets: Tensor, predictions: Tensor) -> list[Measured]:
+    """`mistake_severity` of predicted classes `[N]`; none without a hierarchy or without a mistake."""
+    known = hierarchy.of(classnames)
+    if known is None:
+        return []
+    found = hierarchy.severity(known.heights(classnames), targets, predictions)
+    return [] if found is None else [Measured("mistake_severity", ZERO_SHOT, found)]

@@ -6,8 +6,9 @@ import functools
 import io
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional
 
 from rankclip import files
 from rankclip.errors import DataError, InputError
 from rankclip.models import exchange
 from rankclip.models.attention import with_fewer_copies
+from rankclip.models.rounding import Precision, Rounding
 from rankclip.models.spec import FILE, ModelSpec
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -159,7 +162,7 @@ def fetch_tag(name: str, tag: str) -> Path:
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(
             f"the weights {tag!r} of {name} cannot be fetched ({files.one_line(error)}); "
-            "fetch them elsewhere and give the file as model.pretrained"
+            f"fetch them elsewhere and give the file, as model.pretrained or with --model {name}"
         ) from error
 
 
@@ -234,7 +237,7 @@ def pixels(image: bytes, image_size: int) -> Tensor:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(
             f"an image of {len(image)} bytes cannot be decoded ({files.one_line(error)}); "
-            "run `dvc repro -f curate`"
+            "fetch or make its set again"
         ) from error
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
 
@@ -290,29 +293,107 @@ def published_config(model: ImageTextModel, spec: ModelSpec) -> dict[str, Any]:
     return {"model_cfg": config, "preprocess_cfg": {name: preprocess[name] for name in kept}}
 
 
-class Encoder:
-    """A trained model as evaluation sees it: encoded images and texts in, unit rows out."""
+@dataclass(frozen=True)
+class Published:
+    """A model as open_clip itself makes it, with the transform and the tokenizer that it was trained with."""
 
-    def __init__(self, model: ImageTextModel, spec: ModelSpec, batch_size: int = 256) -> None:
+    clip: nn.Module
+    transform: Callable[[Image.Image], Tensor]
+    tokenize: Callable[[list[str]], Tensor]
+    preprocess: Mapping[str, Any]
+    """Size, mean, standard deviation, interpolation and way of resizing."""
+
+
+def published(name: str, tag: str | None) -> Published:
+    """Any model of open_clip's, which need not be one of those that a study trains.
+
+    Args:
+        name: as open_clip knows it, or `hf-hub:ORGANISATION/NAME`, or `local-dir:FOLDER`.
+        tag: of its weights; None for the last two, which bring them.
+
+    Raises:
+        InputError: there is no such model, or it cannot be fetched or read.
+    """
+    if tag is not None:
+        fetch_tag(name, tag)
+    try:
+        with untrained_on_purpose():  # which keeps it from installing a handler of everybody's messages too
+            clip = open_clip.create_model(name, pretrained=tag, output_dict=False, require_pretrained=True)
+            tokenizer = open_clip.get_tokenizer(name)
+    except Exception as error:  # of files, of the network, of the hub's client, of torch: dozens of classes
+        raise InputError(
+            f"{name} cannot be loaded ({files.one_line(error)}); fetch it first, or name another"
+        ) from error
+    preprocess = open_clip.get_model_preprocess_cfg(clip)
+    kept = ("mean", "std", "interpolation", "resize_mode", "fill_color")
+    transform = open_clip.image_transform(
+        preprocess["size"], is_train=False, **{name: preprocess[name] for name in kept if name in preprocess}
+    )
+    return Published(clip, transform, tokenizer, preprocess)
+
+
+def prepares_as_ours(name: str, tag: str) -> bool:
+    """Whether the images for a tag's weights are prepared as those that a study trains on."""
+    fetched, ours = open_clip.get_pretrained_cfg(name, tag), open_clip.get_pretrained_cfg("RN50", "openai")
+    return all(fetched.get(part) == ours[part] for part in ("mean", "std", "interpolation", "resize_mode"))
+
+
+class Encoder:
+    """A trained model as evaluation sees it: encoded images and texts in, rows out.
+
+    Args:
+        model: on the device that it works on.
+        spec: of the model.
+        batch_size: most images or texts given to the model at once.
+        precision: of products of matrices and convolutions; `bf16` is checked on its first batches; None: the
+            caller's, as training needs, where blocks are compiled for the one they have.
+    """
+
+    def __init__(
+        self,
+        model: ImageTextModel,
+        spec: ModelSpec,
+        batch_size: int = 256,
+        precision: Precision | None = None,
+    ) -> None:
         self.model = model.eval()
         self.spec = spec
         self.batch_size = batch_size
+        self.rounding = Rounding(precision, model.mean.device)
+        self.resize = f"bicubic, shortest to {model.image_size}, middle"
+
+    def prepare(self, image: bytes) -> Tensor:
+        """The pixels of an image, `[3, S, S]`, uint8.
+
+        Raises:
+            DataError: the bytes are not an image.
+        """
+        return pixels(image, self.model.image_size)
 
     @torch.inference_mode()
+    def image_features(self, prepared: Sequence[Tensor]) -> Tensor:
+        """Rows `[N, D]` of N images as the tower projects them, float32, on the model's device."""
+        clip: Any = self.model.clip
+        encode = self.rounding.checked("images", lambda batch: clip.encode_image(self.model.normalise(batch)))
+        batches = (torch.stack(list(batch)) for batch in split(prepared, self.batch_size))
+        return torch.cat([encode(batch.to(self.model.mean.device)) for batch in batches])
+
     def encode_images(self, images: Sequence[bytes]) -> Tensor:
         """Embeddings `[N, D]`, float32, unit rows, on the model's device."""
-        size, device = self.model.image_size, self.model.mean.device
-        rows = [
-            self.model(torch.stack([pixels(image, size) for image in batch]).to(device), None)[0]
+        parts = [
+            self.image_features([self.prepare(image) for image in batch])
             for batch in split(images, self.batch_size)
         ]
-        return torch.cat(rows)
+        return functional.normalize(torch.cat(parts), dim=-1)
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Embeddings `[N, D]`, float32, unit rows, on the model's device."""
+        encode = self.rounding.checked("texts", lambda tokens: self.model(None, tokens)[1])
         batches = (tokenize(self.spec, batch) for batch in split(texts, self.batch_size))
-        return torch.cat([self.model(None, tokens.to(self.model.mean.device))[1] for tokens in batches])
+        rows = torch.cat([encode(tokens.to(self.model.mean.device)) for tokens in batches])
+        # half precision gives them other lengths; in float32 they are what the model made of them
+        return rows if self.rounding.precision != "bf16" else functional.normalize(rows, dim=-1)
 
 
 def split(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
@@ -320,15 +401,24 @@ def split(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def load_encoder(run: Path) -> Encoder:
+def load_encoder(run: Path, device: str = "cpu", precision: Precision = "fp32") -> Encoder:
     """The encoder of a finished run folder (`model.safetensors` and `record.json`).
 
     Raises:
         DataError: the record or the weights are missing, damaged or of another model.
     """
+    spec = spec_of_run(run)
+    return Encoder(load_weights(spec, run / "model.safetensors").to(device), spec, precision=precision)
+
+
+def spec_of_run(run: Path) -> ModelSpec:
+    """The model that a folder's `record.json` names.
+
+    Raises:
+        DataError: it names none.
+    """
     record = files.read_json(run / "record.json")
     try:
-        spec = ModelSpec.model_validate(record["config"]["model"])
+        return ModelSpec.model_validate(record["config"]["model"])
     except (KeyError, TypeError, ValidationError):
         raise DataError(f"{run / 'record.json'} names no known model; run the pretrain stage again") from None
-    return Encoder(load_weights(spec, run / "model.safetensors"), spec)

@@ -8,13 +8,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rankclip.data.benchmarks import gains
+from rankclip.data.benchmarks import gains, write
+from rankclip.evaluation.spec import EvaluationSpec
 from tests.unit.evaluation.known import Known, make
 
 
 @pytest.fixture
 def known(tmp_path: Path) -> Known:
     return make(tmp_path / "benchmarks")
+
+
+@pytest.fixture(scope="session")
+def pictured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The folder of a small set of real pictures, by its name."""
+    folder = tmp_path_factory.mktemp("pictured")
+    spec = EvaluationSpec.model_validate({"benchmarks": [{"name": "digits", "images": 20, "side": 16}]})
+    write.run(spec.benchmarks, spec, folder)
+    return {"digits": folder / "wds_digits"}
 
 
 @pytest.fixture

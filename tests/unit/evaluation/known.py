@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from rankclip.data.benchmarks import benchmark_folder, gains
 from rankclip.data.benchmarks.benchmark import Sample
-from rankclip.evaluation.reference import LatentEncoder
+from rankclip.evaluation.reference import LatentEncoder, NoiseEncoder
+from rankclip.models.rounding import Rounding
 
 CLASSES = ("circle", "square", "star", "cross", "ring", "moon")
 TEMPLATES = ("a {c}", "{c}, drawn")
 IMAGES = 12
+
+
+def drawing(seed: int, size: int = 48) -> bytes:
+    """A picture that decodes."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    target = io.BytesIO()
+    Image.fromarray(pixels).save(target, "PNG")
+    return target.getvalue()
+
+
+class Pretended(NoiseEncoder):
+    """Noise that tells of itself what a model does."""
+
+    resize = "none"
+    rounding = Rounding("fp32", torch.device("cpu"))
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rankclip import files
-from rankclip.data.benchmarks import write
+from rankclip.data.benchmarks import benchmark_folder, write
 from rankclip.errors import DataError, RunError
 from rankclip.evaluation import results, scoring
 from rankclip.evaluation.reference import NoiseEncoder
 from rankclip.evaluation.scoring import ScoreRequest
 from rankclip.evaluation.spec import EvaluationSpec
 from rankclip.models import open_clip
+from tests.unit.evaluation.known import Pretended
 
 SPEC = EvaluationSpec.model_validate({"benchmarks": [{"name": "digits", "images": 20, "side": 16}]})
 
@@ -27,9 +29,9 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Checkpoints load as noise; the run folders that were loaded."""
     loaded: list[Path] = []
 
-    def load_encoder(run: Path) -> NoiseEncoder:
+    def load_encoder(run: Path, device: str, precision: str) -> Pretended:
         loaded.append(run)
-        return NoiseEncoder(dimensions=8)
+        return Pretended(dimensions=8)
 
     monkeypatch.setattr(open_clip, "load_encoder", load_encoder)
     return loaded
@@ -46,7 +48,7 @@ def make(tmp_path: Path) -> Make:
         (run / "model.safetensors").write_bytes(weights)
         known = {"arm": "clip", "seed": seed, "steps": 40, "config": {"lr": 0.001}}
         files.write_json(run / "record.json", known | record)
-        return scoring.request(run, SPEC, tmp_path / "benchmarks", tmp_path / "work")
+        return scoring.request(run, SPEC, tmp_path / "benchmarks", tmp_path / "work", tmp_path / "public")
 
     return request
 
@@ -102,7 +104,7 @@ def test_what_changes_a_score_changes_where_it_lies(make: Make, monkeypatch: pyt
 def test_the_error_of_a_checkpoint_of_another_model_reaches_the_caller_as_one_line(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def load_encoder(run: Path) -> NoiseEncoder:
+    def load_encoder(run: Path, device: str, precision: str) -> NoiseEncoder:
         raise DataError(f"{run / 'model.safetensors'} is a checkpoint of another model")
 
     monkeypatch.setattr(open_clip, "load_encoder", load_encoder)
@@ -117,17 +119,17 @@ def test_an_unfinished_run_is_refused(make: Make, tmp_path: Path) -> None:
     asked = make()
     (asked.run / "model.safetensors").unlink()
     with pytest.raises(DataError, match=r"model\.safetensors is missing; train it again"):
-        scoring.request(asked.run, SPEC, asked.benchmarks, asked.work)
+        scoring.request(asked.run, SPEC, asked.benchmarks, asked.work, asked.public)
     (asked.run / "record.json").unlink()
     with pytest.raises(DataError, match=r"record\.json is missing; train it again"):
-        scoring.request(asked.run, SPEC, asked.benchmarks, asked.work)
+        scoring.request(asked.run, SPEC, asked.benchmarks, asked.work, asked.public)
 
 
 def test_a_record_that_is_not_of_a_run_is_refused(make: Make) -> None:
     asked = make()
     files.write_json(asked.run / "record.json", {"arm": "clip"})
     with pytest.raises(DataError, match="is not the record of a run"):
-        scoring.request(asked.run, SPEC, asked.benchmarks, asked.work)
+        scoring.request(asked.run, SPEC, asked.benchmarks, asked.work, asked.public)
 
 
 def test_benchmarks_that_were_not_made_are_named(make: Make) -> None:
@@ -136,7 +138,7 @@ def test_benchmarks_that_were_not_made_are_named(make: Make) -> None:
         {"benchmarks": [{"name": "digits", "images": 20, "side": 16}, {"name": "shape", "images": 12}]}
     )
     with pytest.raises(DataError, match=r"manifest\.json lacks shape; make the benchmarks"):
-        scoring.request(asked.run, more, asked.benchmarks, asked.work)
+        scoring.request(asked.run, more, asked.benchmarks, asked.work, asked.public)
 
 
 def test_a_benchmark_that_its_manifest_does_not_list_is_not_scored(make: Make, loads: list[Path]) -> None:
@@ -148,6 +150,83 @@ def test_a_benchmark_that_its_manifest_does_not_list_is_not_scored(make: Make, l
     with pytest.raises(DataError, match=r"wds_digits/test .* is not what the manifest lists \(another\)"):
         scoring.score_run(asked.dump())
     assert not asked.finished
+
+
+def listed(asked: ScoreRequest, change: Callable[[dict[str, Any]], None]) -> None:
+    """Changes the manifest."""
+    manifest = asked.benchmarks / "manifest.json"
+    content = files.read_json(manifest)
+    change(content)
+    files.write_json(manifest, content)
+
+
+def test_a_missing_set_is_left_out_and_stands_in_the_record(make: Make, loads: list[Path]) -> None:
+    asked = make()
+    more = {"benchmarks": [*SPEC.dump()["benchmarks"], {"name": "imagenet1k"}]}
+    listed(asked, lambda content: content["missing"].update(imagenet1k="fetch it"))
+    wanted = scoring.request(
+        asked.run, EvaluationSpec.model_validate(more), asked.benchmarks, asked.work, asked.public
+    )
+    scoring.score_run(wanted.dump())
+    record = files.read_json(wanted.folder / "record.json")
+    assert record["config"]["missing"] == {"imagenet1k": "fetch it"}
+    assert record["counts"]["missing"] == 1
+    rows = files.read_table(wanted.folder / results.RESULTS).to_pylist()
+    assert {row["benchmark"] for row in rows} == {"digits"}
+
+
+def test_a_public_set_is_read_where_it_lies_and_on_test_alone(
+    make: Make, loads: list[Path], tmp_path: Path
+) -> None:
+    asked = make()
+    (tmp_path / "public").mkdir()
+    (asked.benchmarks / "wds_digits").rename(tmp_path / "public" / "wds_digits")
+
+    def published(content: dict[str, Any]) -> None:
+        content["benchmarks"]["digits"]["public"] = True
+        del content["benchmarks"]["digits"]["val"]
+
+    listed(asked, published)
+    wanted = scoring.request(asked.run, SPEC, asked.benchmarks, asked.work, asked.public)
+    scoring.score_run(wanted.dump())
+    rows = files.read_table(wanted.folder / results.RESULTS).to_pylist()
+    assert {row["split"] for row in rows} == {"test"}
+
+
+def test_what_a_probe_learns_on_must_be_listed_too(make: Make, loads: list[Path]) -> None:
+    asked = make()
+    folder = asked.benchmarks / "wds_digits"
+    samples = benchmark_folder.read_split(folder, "val").samples
+    benchmark_folder.write_split(folder, "train", samples)
+    with pytest.raises(DataError, match=r"wds_digits/train .* is not what the manifest lists \(nothing\)"):
+        scoring.score_run(asked.dump())
+    about = benchmark_folder.describe(folder, "train")
+    entry = {"images": about.images, "captions": 0, "digest": about.digest}
+    listed(asked, lambda content: content["benchmarks"]["digits"].update(train=entry))
+    again = scoring.request(asked.run, SPEC, asked.benchmarks, asked.work, asked.public)
+    scoring.score_run(again.dump())
+    protocols = files.read_table(again.folder / results.RESULTS).column("protocol").to_pylist()
+    assert {"zero_shot", "linear_probe_cyclip", "linear_probe_logistic"} <= set(protocols)
+
+
+def test_what_was_embedded_is_read_by_the_scores_of_another_evaluation(
+    make: Make, loads: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = make()
+    scoring.score_run(asked.dump())
+    monkeypatch.setattr(Pretended, "image_features", None)
+    again = asked.model_copy(update={"benchmarks_digest": "others"})
+    scoring.score_run(again.dump())
+    one, other = (
+        files.read_table(each.folder / results.RESULTS).column("value").to_pylist() for each in (asked, again)
+    )
+    assert one == other
+
+
+def test_where_the_machine_works_is_no_part_of_what_is_measured(make: Make) -> None:
+    asked = make()
+    assert asked.model_copy(update={"device": "cpu"}).folder == asked.folder
+    assert asked.model_copy(update={"public": Path("/elsewhere")}).folder == asked.folder
 
 
 def test_a_worker_with_other_code_than_the_driver_refuses_to_score(make: Make, loads: list[Path]) -> None:

@@ -1,4 +1,4 @@
-"""Intervals over seeds and over examples."""
+"""Intervals over seeds."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rankclip.evaluation.statistics import bootstrap_interval, mean_interval, paired_difference, t_quantile
+from rankclip.evaluation.statistics.estimate import mean_interval, t_quantile
 
 # two-sided 95 % points of Student's t, as printed in textbooks
 T_TABLE = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 9: 2.262, 30: 2.042}
@@ -60,56 +60,9 @@ def test_no_value_has_nothing():
 def test_a_value_that_is_not_finite_is_refused(bad):
     with pytest.raises(ValueError, match="finite"):
         mean_interval([0.1, bad])
-    with pytest.raises(ValueError, match="finite"):
-        bootstrap_interval([0.1, bad], seed=0)
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, 95.0])
 def test_a_level_outside_zero_to_one_is_refused(level):
     with pytest.raises(ValueError, match=f"got {level}"):
         mean_interval([0.1, 0.2], level)
-
-
-def test_differences_are_paired_by_seed_not_by_order():
-    difference = paired_difference({1: 0.5, 2: 0.7, 3: 0.6}, {3: 0.5, 1: 0.4, 2: 0.6})
-    assert difference.mean == pytest.approx(0.1)
-    assert difference.sd == pytest.approx(0.0, abs=1e-12)
-
-
-def test_seeds_that_only_one_arm_has_do_not_enter_the_difference():
-    difference = paired_difference({1: 0.5, 2: 0.7, 9: 5.0}, {1: 0.4, 2: 0.4, 8: -5.0})
-    assert difference.n == 2
-    assert difference.mean == pytest.approx(0.2)
-
-
-def test_pairing_takes_out_what_the_seeds_share():
-    shared = {seed: float(seed) for seed in range(5)}
-    raised = {seed: value + 0.1 + 0.001 * (seed % 2) for seed, value in shared.items()}
-    difference = paired_difference(raised, shared)
-    assert difference.low > 0.09
-    assert mean_interval(list(raised.values())).low < 2
-
-
-def test_no_common_seed_gives_no_difference():
-    assert paired_difference({1: 0.5}, {2: 0.4}).n == 0
-
-
-def test_the_bootstrap_interval_is_that_of_the_normal_approximation_for_many_examples():
-    values = (np.random.default_rng(3).random(2000) < 0.3).astype(float)
-    estimate = bootstrap_interval(values, seed=1)
-    half = 1.96 * math.sqrt(values.mean() * (1 - values.mean()) / 2000)
-    assert estimate.n == 2000
-    assert estimate.mean == values.mean()
-    assert estimate.low == pytest.approx(values.mean() - half, abs=0.002)
-    assert estimate.high == pytest.approx(values.mean() + half, abs=0.002)
-
-
-def test_the_bootstrap_repeats_itself_for_a_seed_and_only_for_it():
-    values = np.random.default_rng(3).random(50)
-    first, again, other = (bootstrap_interval(values, seed=seed) for seed in (1, 1, 2))
-    assert first == again
-    assert first != other
-
-
-def test_one_example_has_no_bootstrap_interval():
-    assert not bootstrap_interval([1.0], seed=0).has_interval
