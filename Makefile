@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .PHONY: repro test check format ui lock bench-faults bench-data bench-objectives bench-released bench-logit-scale \
-	bench-training
+	bench-training bench-statistics bench-evaluation
 
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -50,6 +50,13 @@ bench-logit-scale: $(READY)  ## what the terms do to the logit scale, from the r
 
 bench-training: $(READY)  ## a run beside open_clip's trainer, Ray, MLflow, two workers; about half an hour
 	python -m bench.training
+
+bench-statistics: $(READY)  ## how often the report claims what is not there, and finds what is; a minute
+	python -m bench.statistics
+
+bench-evaluation: $(READY)  ## beside CLIP_benchmark, which must be installed, on a machine that does nothing else
+	uv pip install --quiet --no-deps clip-benchmark==1.6.2
+	python -m bench.evaluation
 
 ui: $(READY)  ## MLflow on http://127.0.0.1:5000
 	rankclip ui

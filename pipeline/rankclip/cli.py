@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from rankclip import data_cli, estimate_cli, lifecycle
+from rankclip import data_cli, estimate_cli, evaluate_cli, lifecycle
 from rankclip.errors import InputError
 
 if TYPE_CHECKING:
@@ -113,17 +113,7 @@ def train(
         typer.echo(said)
 
 
-@app.command()
-def evaluate(
-    pending: Annotated[
-        bool, typer.Option("--pending", help="Score every run that is not scored, of all arms at once.")
-    ] = False,
-) -> None:
-    """Score the runs of all arms side by side; `dvc repro` then adopts the scores."""
-    from rankclip import reproduce
-
-    ask_for(pending, "evaluate")
-    reproduce.evaluate_pending(ROOT)
+app.command()(evaluate_cli.evaluate)
 
 
 @app.command()

@@ -197,15 +197,19 @@ class Study(Spec):
 
     @model_validator(mode="after")
     def _validates_on_what_has_classes(self) -> Self:
-        listed = self.evaluation.benchmarks
-        known = [each.name for each in listed if getattr(each, "task", "classification") == "classification"]
+        known = [
+            each.name
+            for each in self.evaluation.benchmarks
+            if getattr(each, "task", "classification") == "classification"
+            and "val" in getattr(each, "splits", ("val",))
+        ]
         recipes = {f"arms.{name}.overrides: ": self._recipe(name).train for name in self.arms}
         for place, train in {"": self.train, **recipes}.items():
             wrong = [name for name in train.validation if name not in known]
             if wrong:
                 raise ValueError(
                     f"{place}train.validation names {', '.join(wrong)}, which is no classification benchmark "
-                    f"of evaluation.benchmarks; it has {', '.join(known) or 'none'}"
+                    f"of evaluation.benchmarks with a validation split; it has {', '.join(known) or 'none'}"
                 )
         return self
 

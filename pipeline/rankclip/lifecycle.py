@@ -28,6 +28,7 @@ from rankclip.errors import Preempted, RankclipError, RunError, disk_full
 
 QUIET = {
     "DVC_NO_ANALYTICS": "true",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "NO_ALBUMENTATIONS_UPDATE": "1",  # albumentations, a dependency of img2dataset, asks the index for news

@@ -95,11 +95,18 @@ def shards_are_there(manifest: Path) -> bool:
 
 
 def benchmarks_are_there(manifest: Path) -> bool:
-    """Whether every benchmark of a list has both its splits."""
-    return all(
+    """Whether every benchmark of a list has its splits, and the public ones are as they were."""
+    from rankclip.data.benchmarks import write
+
+    drawn = {
+        name: entry
+        for name, entry in files.read_json(manifest)["benchmarks"].items()
+        if not entry.get("public")
+    }
+    return write.is_current(manifest) and all(
         (manifest.parent / f"wds_{name}" / split / "0.tar").is_file()
-        for name in files.read_json(manifest)["benchmarks"]
-        for split in ("val", "test")
+        for name, entry in drawn.items()
+        for split in ("val", "test", *(["train"] if "train" in entry else []))
     )
 
 

@@ -17,8 +17,14 @@ import pytest
 
 from tests.e2e.project import STUDY, Project
 
-ABLATION = "arm,benchmark,metric,n_seeds,mean,sd,ci_low,ci_high,diff,diff_low,diff_high"
-RESULTS = "arm,seed,step,benchmark,split,metric,protocol,value,data_digest,checkpoint_digest,config_digest"
+ABLATION = (
+    "arm,benchmark,metric,protocol,n_seeds,mean,sd,ci_low,ci_high,diff,diff_low,diff_high,diff_sd,degrees,p,p_alone,"
+    "family,p_adjusted"
+)
+RESULTS = (
+    "arm,seed,step,benchmark,split,metric,protocol,value,data_digest,checkpoint_digest,config_digest,classes_digest,"
+    "templates_digest,precision,resize"
+)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +98,7 @@ def test_results_are_plain_tables_with_a_prediction_for_each_item(finished: Proj
 
 def shape_top1(path: Path, seed: int) -> list[float]:
     """Values of a table of results or predictions on the test split of `shape`."""
-    wanted = {"seed": seed, "benchmark": "shape", "split": "test", "metric": "top1"}
+    wanted = {"seed": seed, "benchmark": "shape", "split": "test", "metric": "top1", "protocol": "zero_shot"}
     return [row["value"] for row in pq.read_table(path).to_pylist() if wanted.items() <= row.items()]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -13,11 +14,11 @@ import pytest
 from rankclip import evaluate, files, launch
 from rankclip.data.benchmarks import write
 from rankclip.errors import DataError, RunError
-from rankclip.evaluation import results
-from rankclip.evaluation.reference import NoiseEncoder
+from rankclip.evaluation import embed_task, results
 from rankclip.evaluation.spec import EvaluationSpec
 from rankclip.launch import Outcome
 from rankclip.models import open_clip
+from tests.unit.evaluation.known import Pretended
 
 SPEC = EvaluationSpec.model_validate({"benchmarks": [{"name": "digits", "images": 20, "side": 16}]})
 
@@ -34,7 +35,10 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return [Outcome(item, function(item)) for item in items]
 
     monkeypatch.setattr(launch, "map_tasks", map_tasks)
-    monkeypatch.setattr(open_clip, "load_encoder", lambda run: NoiseEncoder(8, int(run.name[5:])))
+    monkeypatch.setattr(launch, "session", contextlib.nullcontext)
+    monkeypatch.setattr(launch, "has_gpus", lambda: False)
+    monkeypatch.setattr(launch, "room", lambda cpus, gpus: 2)
+    monkeypatch.setattr(open_clip, "load_encoder", lambda run, *how: Pretended(8, int(run.name[5:])))
     return keys
 
 
@@ -67,6 +71,17 @@ def test_an_arms_results_hold_every_seed_in_order(folder: Path, scored: list[str
     record = files.read_json(out / "record.json")
     assert record["counts"]["results"] == len(seeds)
     assert set(record["inputs"]) == {"seed-2", "seed-10", "benchmarks"}
+    assert record["config"]["missing"] == {}
+
+
+def test_a_set_that_is_not_here_stands_in_the_record_of_the_arm(folder: Path, scored: list[str]) -> None:
+    manifest = folder / "benchmarks" / "manifest.json"
+    files.write_json(manifest, files.read_json(manifest) | {"missing": {"cars": "pull cars", "dtd": "other"}})
+    more = {"benchmarks": [*SPEC.dump()["benchmarks"], {"name": "cars"}]}
+    spec = EvaluationSpec.model_validate(more)
+    evaluate.run(spec, "clip", folder / "runs", folder / "benchmarks", folder / "work", folder / "out")
+    record = files.read_json(folder / "out" / "record.json")
+    assert record["config"]["missing"] == {"cars": "pull cars"}
 
 
 def test_only_what_is_not_finished_is_scored(folder: Path, scored: list[str]) -> None:
@@ -100,6 +115,42 @@ def test_a_run_that_fails_is_one_line_and_leaves_no_results(
     with pytest.raises(RunError, match="clip/seed-2 failed: another model"):
         score(folder)
     assert not (folder / "out").exists()
+
+
+def test_sets_are_embedded_apart_where_there_is_room_and_work(
+    folder: Path, scored: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = evaluate.requests(SPEC, folder / "runs", folder / "benchmarks", folder / "work")
+    assert evaluate.embedding(asked, 8) == []
+    monkeypatch.setattr(embed_task, "WORTH_SHARING", 10)
+    assert evaluate.embedding(asked, 3) == []
+    (first, second) = evaluate.embedding(asked, 4)
+    assert first["key"] == "clip/seed-2 (digits)"
+    assert second["checkpoint"] == str(asked[1].run)
+    place = str(folder / "benchmarks/wds_digits")
+    assert first["sets"] == {"val": {"digits": place}, "test": {"digits": place}}
+
+
+def test_the_sets_of_a_checkpoint_are_embedded_by_a_cluster(
+    folder: Path, scored: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[dict[str, Any]] = []
+    monkeypatch.setattr(embed_task, "embed_sets", lambda request: sent.append(request))
+    place = folder / "benchmarks" / "wds_digits"
+    sets = {"digits": place, "again": place, "sugarcrepe": folder}
+    asked = ("RN50-quickgelu:cc12m", None, sets, folder / "work", "cpu", "fp32")
+    evaluate.embed_apart(*asked)
+    assert sent == []
+    monkeypatch.setattr(launch, "on_cluster", lambda: True)
+    evaluate.embed_apart(*asked)
+    assert sent == []
+    monkeypatch.setattr(embed_task, "WORTH_SHARING", 10)
+    evaluate.embed_apart(*asked)
+    assert [request["sets"] for request in sent] == [
+        {"test": {"digits": str(place)}},
+        {"test": {"again": str(place)}},
+    ]
+    assert {request["checkpoint"] for request in sent} == {"RN50-quickgelu:cc12m"}
 
 
 def test_the_driver_of_the_stage_needs_no_torch() -> None:

@@ -14,7 +14,7 @@ from torch import nn
 from rankclip import distributed, files
 from rankclip.data.loading.loader import Loaded
 from rankclip.errors import DataError, Preempted, RunError
-from rankclip.evaluation.suite import validation_top1
+from rankclip.evaluation.validation import validation_top1
 from rankclip.models.open_clip import Encoder, build
 from rankclip.objectives.batch import Batch as Pairs
 from rankclip.training import checkpoint as checkpoints

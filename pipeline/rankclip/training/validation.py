@@ -39,9 +39,16 @@ class Shared:
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
 
-    def encode_images(self, images: Sequence[bytes]) -> Tensor:
-        """Embeddings `[N, D]` of N encoded images, the same on every worker; a collective."""
-        return shared(self._encoder.encode_images, images)
+    def prepare(self, image: bytes) -> bytes:
+        """The image as it is, since which worker decodes it is decided with the others."""
+        return image
+
+    def image_features(self, prepared: Sequence[bytes]) -> Tensor:
+        """Rows `[N, D]` of N encoded images, the same on every worker; a collective."""
+        return shared(self._features, prepared)
+
+    def _features(self, images: Sequence[bytes]) -> Tensor:
+        return self._encoder.image_features([self._encoder.prepare(image) for image in images])
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Embeddings `[N, D]` of N texts, the same on every worker; a collective."""

@@ -88,7 +88,7 @@ def test_the_evaluation_accepts_an_imported_model(tmp_path: Path) -> None:
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "benchmarks" / "manifest.json").write_text('{"benchmarks": {"digits": {}}}')
     asked = EvaluationSpec.model_validate({"benchmarks": [{"name": "digits", "images": 20, "side": 16}]})
-    request = scoring.request(tmp_path / "run", asked, tmp_path / "benchmarks", tmp_path / "work")
+    request = scoring.request(tmp_path / "run", asked, tmp_path / "benchmarks", tmp_path / "work", tmp_path)
     assert (request.arm, request.seed, request.step) == ("open_clip", 0, 0)
     assert door.load_encoder(tmp_path / "run").spec.name == "shapes-vit"
     record = json.loads((tmp_path / "run" / "record.json").read_text())

@@ -18,9 +18,12 @@ class Lengths:
     def __init__(self) -> None:
         self.given: list[Sequence[bytes | str]] = []
 
-    def encode_images(self, images: Sequence[bytes]) -> Tensor:
-        self.given.append(images)
-        return torch.tensor([[float(len(image))] for image in images])
+    def prepare(self, image: bytes) -> bytes:
+        return image
+
+    def image_features(self, prepared: Sequence[bytes]) -> Tensor:
+        self.given.append(prepared)
+        return torch.tensor([[float(len(image))] for image in prepared])
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         self.given.append(texts)
@@ -44,7 +47,7 @@ def test_each_worker_encodes_its_part_and_has_all_rows(workers: int, monkeypatch
         monkeypatch.setattr(distributed, "world_size", lambda: workers)
         monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
         monkeypatch.setattr(distributed, "gather", gather)
-        Shared(encoder).encode_images(ITEMS)
+        Shared(encoder).image_features(ITEMS)
         assert sizes[rank] == len(parts[-1]) == len(encoder.given[0])
         assert sum(sizes) == len(ITEMS)
         assert max(sizes) - min(sizes) <= 1
