@@ -67,12 +67,17 @@ def search(
         k: how many are listed.
         rows: queries scored at once, which bounds memory.
     """
-    parts = []
-    for part, right in zip(torch.split(queries, rows), torch.split(own, rows), strict=True):
-        scores = part @ candidates.T
-        parts.append((best(scores, k), places(scores, right)))
+    parts = [
+        listed(part @ candidates.T, right, k)
+        for part, right in zip(torch.split(queries, rows), torch.split(own, rows), strict=True)
+    ]
     orders, found = zip(*parts, strict=True)
     return torch.cat(orders), torch.cat(found)
+
+
+def listed(scores: Tensor, own: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """`best` `[Q, k]` and `places` `[Q]` of scores `[Q, C]`."""
+    return best(scores, k), places(scores, own)
 
 
 def places(scores: Tensor, own: Tensor) -> Tensor:
