@@ -99,7 +99,9 @@ def killed(study: Project, case: Case, after_s: float) -> float | None:
     if not study.running(module(case)):
         driver.wait()
         return None
-    return project.kill(study, driver, within_s=stopping.ORPHANED_S + 10)
+    # what trains has time to save; all else ends at once
+    saves = case.stage.startswith("pretrain")
+    return project.kill(study, driver, stopping.ORPHANED_S + 10 if saves else 3.0)
 
 
 def module(case: Case) -> str:

@@ -61,8 +61,9 @@ def test_a_new_seed_killed_twice_while_it_trains_ends_as_if_undisturbed_and_the_
     others = written(study)
     assert {name.split()[0] for name in others} == {"clip/0", "rankclip/0", "rankclip/1"}
 
-    first = killed_at_next_checkpoint(study, run, "rankclip", "repro")
-    second = killed_at_next_checkpoint(study, run, "dvc", "repro", "pretrain@clip")
+    first = killed_at_next_checkpoint(study, run, 3.0, "rankclip", "repro")
+    # of a killed dvc's stage it is waited for, and what is frozen cannot save
+    second = killed_at_next_checkpoint(study, run, stopping.ORPHANED_S + 10, "dvc", "repro", "pretrain@clip")
     study.dvc("repro", "pretrain@clip")
 
     assert 4 <= first < second < 24, "the second driver went on from the first one's checkpoint"
@@ -98,14 +99,16 @@ def forget(study: Project, arm: str, seed: int) -> Path:
     return run
 
 
-def killed_at_next_checkpoint(study: Project, run: Path, *command: str) -> int:
-    """Kills a driver when the run has saved another checkpoint; the last step that the run wrote."""
+def killed_at_next_checkpoint(study: Project, run: Path, within_s: float, *command: str) -> int:
+    """Kills a driver when the run has saved another checkpoint; the last step that the run wrote.
+
+    Nothing that it started may live longer than `within_s` seconds.
+    """
     before = checkpoint.steps(run)
     driver = study.start(*command)
     wait_until(lambda: checkpoint.steps(run) not in ([], before), 120, "a checkpoint")
     freeze(study)  # this run is too short to be met twice otherwise
-    # what is stopped cannot save, and of a killed dvc's stage it is waited for
-    project.kill(study, driver, within_s=stopping.ORPHANED_S + 10)
+    project.kill(study, driver, within_s)
     assert not (run / "record.json").exists()
     return steps(run / "metrics.jsonl")[-1]
 

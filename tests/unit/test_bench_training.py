@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -85,3 +87,16 @@ def test_a_ratio_is_that_of_medians_with_the_least_and_the_most_of_rounds() -> N
     found = {"rounds": {"ours": [20.0, 30.0], "open_clip": [10.0, 20.0]}}
     ratio = training.as_fast(found, "ours", "open_clip")
     assert (ratio["of_medians"], ratio["least"], ratio["most"]) == (1.8, 1.5, 2.0)
+
+
+def test_targets_say_what_is_asked_and_what_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = {"open_clip": 10.0, "ours": 15.0, "ours, rankclip": 12.0, "alone": 20.0, "ray": 16.0}
+    rates |= {"ray, tracked": 12.8, "two workers": 30.0, "alone, two threads": 40.0}
+
+    def measured(jobs: Mapping[str, Any], plan: training.Plan) -> dict[str, Any]:
+        return {"jobs": dict(jobs), "rounds": {name: [rates[name]] * 2 for name in jobs}}
+
+    monkeypatch.setattr(training, "measured", measured)
+    told = training.beside(training.QUICK)["targets"] | training.started(training.QUICK)["targets"]
+    assert [row["found"] for row in told.values()] == [1.5, 1.25, 1.25]
+    assert [next(iter(row)) for row in told.values()] == ["at_least", "at_most", "at_most"]
