@@ -32,10 +32,10 @@ REMEDY = "make it again with `dvc repro`"
 
 
 @contextmanager
-def replace(path: Path) -> Iterator[Path]:
+def replace(path: Path, *, keep: bool = False) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well and else vanishes.
 
-    The parent folder is made when missing; data reach the disk before the name does. What killed writers of
+    With `keep`, what another process has put there by then stays. The parent folder is made when missing; data reach the disk before the name does. What killed writers of
     `path` left behind is deleted.
 
     Raises:
@@ -47,7 +47,10 @@ def replace(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         flush(temporary)
-        temporary.replace(path)
+        if keep:
+            _put_once(temporary, path)
+        else:
+            temporary.replace(path)
         flush(path.parent)
     except Exception as error:
         if disk_full(error):
@@ -55,6 +58,14 @@ def replace(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _put_once(source: Path, path: Path) -> None:
+    try:
+        os.link(source, path)
+    except OSError:
+        if not path.exists():  # a file system without hard links
+            source.replace(path)
 
 
 def _sweep(path: Path) -> None:

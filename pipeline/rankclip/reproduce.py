@@ -197,6 +197,7 @@ def ui(root: Path, port: int) -> int:
         typer.echo(f"{address}  (the server of MLFLOW_TRACKING_URI has the pages)")
         return 0
     lifecycle.quiet()
+    tracking.ready(root)
     typer.echo(f"http://127.0.0.1:{port}  (Ctrl-C ends it)")
     command: Sequence[str] = [
         *(sys.executable, "-m", "mlflow", "ui"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from rankclip import tracking
-from rankclip.tracking import RunLog, Tracker
+from rankclip.tracking import RunLog, Tracker, ready
 from rankclip.tracking.lines import flatten, unsent
 
 # MLflow 3.17 maps its tables with an option that SQLAlchemy 2.1 is going to drop.
@@ -189,6 +190,41 @@ def test_an_unreachable_tracker_costs_one_warning_and_nothing_is_lost(
     later.log_final({"shape": {"top1": 0.5}})
     assert curve(root, "offline", "loss") == [(1, 2.0)]
     assert curve(root, "offline", "final/shape/top1") == [(0, 0.5)]
+
+
+DIES_AMONG_MIGRATIONS = """
+import os, sys, sqlalchemy
+from pathlib import Path
+from rankclip import tracking
+
+@sqlalchemy.event.listens_for(sqlalchemy.engine.Engine, "after_cursor_execute")
+def die(connection, cursor, statement, *_):
+    if "ALTER TABLE" in statement:
+        os.kill(os.getpid(), 9)
+
+tracking.ping(Path(sys.argv[1]))
+"""
+
+
+def test_a_database_whose_maker_was_killed_is_made_again(tmp_path: Path) -> None:
+    killed = subprocess.run([sys.executable, "-c", DIES_AMONG_MIGRATIONS, str(tmp_path)])
+    assert killed.returncode == -9
+    tracking.ping(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["mlflow.db"]
+
+
+def test_of_two_makers_of_a_database_the_first_ones_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = shutil.copyfile
+
+    def meanwhile(source: Path, target: Path) -> None:
+        copy(source, target)
+        (tmp_path / "mlflow.db").write_text("of another process")
+
+    monkeypatch.setattr("rankclip.tracking.database.shutil.copyfile", meanwhile)
+    ready(tmp_path)
+    assert (tmp_path / "mlflow.db").read_text() == "of another process"
 
 
 def test_a_deleted_experiment_comes_back(root: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from rankclip import lifecycle
 from rankclip.files import one_line
+from rankclip.tracking import database
 from rankclip.tracking.lines import flatten
 from rankclip.tracking.place import artifacts, uri
 from rankclip.tracking.run import KEY_TAG, RunLog
@@ -35,11 +36,10 @@ def _client(root: Path) -> MlflowClient:
     # MLflow's 7 retries of 2 minutes would hold a training up.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    address = database.ready(root)
     from mlflow import MlflowClient
 
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    return MlflowClient(tracking_uri=uri(root))
+    return MlflowClient(tracking_uri=address)
 
 
 class Tracker:
