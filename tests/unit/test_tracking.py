@@ -17,8 +17,6 @@ from rankclip import tracking
 from rankclip.tracking import RunLog, Tracker, ready
 from rankclip.tracking.lines import flatten, unsent
 
-# MLflow 3.17 maps its tables with an option that SQLAlchemy 2.1 is going to drop.
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
 FRESH = {"run": "r", "offset": 0, "step": -1, "last": ""}
 
 
