@@ -26,7 +26,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         commands.append(command)
         return SimpleNamespace(wait=lambda: 3, pid=4)
 
-    monkeypatch.setattr(reproduce.subprocess, "Popen", start)
+    monkeypatch.setattr(reproduce, "subprocess", SimpleNamespace(Popen=start))
     monkeypatch.setattr(reproduce.os, "killpg", lambda pid, number: None)
     monkeypatch.setattr(lifecycle, "quiet", lambda: None)
     monkeypatch.setattr(config, "load", lambda path: None)
