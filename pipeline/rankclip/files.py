@@ -35,8 +35,8 @@ REMEDY = "make it again with `dvc repro`"
 def replace(path: Path, *, keep: bool = False) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well and else vanishes.
 
-    With `keep`, what another process has put there by then stays. The parent folder is made when missing; data reach the disk before the name does. What killed writers of
-    `path` left behind is deleted.
+    With `keep`, what another process has put there by then stays. The parent folder is made when missing;
+    data reach the disk before the name does. What killed writers of `path` left behind is deleted.
 
     Raises:
         OSError: with the path as its file name, when the disk is full, in whichever way a library says so.
