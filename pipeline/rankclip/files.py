@@ -43,7 +43,7 @@ def replace(path: Path, *, keep: bool = False) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}.tmp")
     try:
         yield temporary
         flush(temporary)
@@ -69,13 +69,14 @@ def _put_once(source: Path, path: Path) -> None:
 
 
 def _sweep(path: Path) -> None:
-    """Deletes temporary files of `path` whose process is gone.
+    """Deletes temporary files of `path` whose process, on this machine, is gone.
 
     One of our own number is an earlier process's, since numbers come again; it may be a hard link to another
-    file, which must not be written to. The folder's lock keeps machines from writing one path at once.
+    file, which must not be written to.
     """
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        number = left.name.removeprefix(f".{path.name}.").removesuffix(".tmp")
+    ours = f".{path.name}.{os.uname().nodename}."
+    for left in path.parent.glob(f"{glob.escape(ours)}*.tmp"):
+        number = left.name.removeprefix(ours).removesuffix(".tmp")
         if number.isdecimal() and (int(number) == os.getpid() or not psutil.pid_exists(int(number))):
             left.unlink(missing_ok=True)
 

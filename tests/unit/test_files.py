@@ -34,8 +34,10 @@ def gone() -> int:
 
 def test_what_killed_writers_left_is_deleted_and_what_others_write_is_not(tmp_path: Path) -> None:
     path, living = tmp_path / "a[1].txt", os.getppid()
-    kept = [tmp_path / f".a[1].txt.{living}.tmp", tmp_path / f".b.{gone()}.tmp", tmp_path / ".a[1].txt.x.tmp"]
-    left = [tmp_path / f".a[1].txt.{number}.tmp" for number in (gone(), os.getpid())]
+    here, elsewhere = os.uname().nodename, "another-machine"
+    names = [f"a[1].txt.{here}.{living}", f"b.{here}.{gone()}", f"a[1].txt.{here}.x"]
+    kept = [tmp_path / f".{name}.tmp" for name in (*names, f"a[1].txt.{elsewhere}.{gone()}")]
+    left = [tmp_path / f".a[1].txt.{here}.{number}.tmp" for number in (gone(), os.getpid())]
     for file in kept + left:
         file.write_text("half")
     files.write_text(path, "new")
@@ -45,7 +47,9 @@ def test_what_killed_writers_left_is_deleted_and_what_others_write_is_not(tmp_pa
 def test_a_left_over_link_is_neither_in_the_way_nor_written_through(tmp_path: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
     source.write_text("image")
-    left = tmp_path / f".target.{os.getpid()}.tmp"  # of a killed process with our number
+    left = (
+        tmp_path / f".target.{os.uname().nodename}.{os.getpid()}.tmp"
+    )  # of a killed process with our number
     left.hardlink_to(source)
     files.link_or_copy(source, target)
     assert target.stat().st_ino == source.stat().st_ino

@@ -105,12 +105,14 @@ def numbers(sha256: str, root: Path) -> str:
     """Every score on test splits of the weights of this digest, as a table."""
     tables = [files.read_table(path) for path in sorted(root.glob(SCORES))]
     rows = {
-        (row["benchmark"], row["metric"]): row["value"]
+        (row["benchmark"], row["protocol"], row["metric"]): row["value"]
         for table in tables
         for row in table.to_pylist()
         if row["checkpoint_digest"] == sha256 and row["split"] == "test"
     }
     if not rows:
         return "None of these weights was found where it was exported."
-    lines = [f"| {benchmark} | {metric} | {value:.4f} |" for (benchmark, metric), value in rows.items()]
-    return "\n".join(["| Benchmark (test) | Metric | Value |", "| --- | --- | --- |", *lines])
+    lines = [f"| {' | '.join(what)} | {value:.4f} |" for what, value in rows.items()]
+    return "\n".join(
+        ["| Benchmark (test) | Protocol | Metric | Value |", "| --- | --- | --- | --- |", *lines]
+    )

@@ -100,12 +100,14 @@ def test_the_card_tells_data_recipe_licence_and_the_scores_of_exactly_these_weig
     row |= {
         "benchmark": "digits",
         "metric": "top1",
+        "protocol": "zero_shot",
         "split": "test",
         "value": 0.25,
         "checkpoint_digest": weights,
     }
     rows = [
         row,
+        row | {"protocol": "linear_probe", "value": 0.5},
         row | {"split": "val", "value": 0.75},
         row | {"benchmark": "shape", "checkpoint_digest": "of another"},
     ]
@@ -114,7 +116,7 @@ def test_the_card_tells_data_recipe_licence_and_the_scores_of_exactly_these_weig
     export(run, "hf", tmp_path / "out", tmp_path)
     card = (tmp_path / "out" / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: open_clip\npipeline_tag: zero-shot-image-classification\n")
-    assert "| digits | top1 | 0.2500 |" in card
+    assert "| digits | zero_shot | top1 | 0.2500 |\n| digits | linear_probe | top1 | 0.5000 |" in card
     assert not any(wrong in card for wrong in ("0.75", "| shape |", "{", "}") if wrong not in "{}")
     for told in (
         f"| sha256 of the weights | {weights} |",

@@ -190,7 +190,7 @@ write, left = parts.write, int(sys.argv[2])
 def dies(path, part, judged):
     global left
     if not left:
-        path.with_name(f".{path.name}.{os.getpid()}.tmp").write_bytes(b"half")
+        path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}.tmp").write_bytes(b"half")
         os.kill(os.getpid(), signal.SIGKILL)
     left -= 1
     write(path, part, judged)
