@@ -73,22 +73,34 @@ def seeds_rates(generator: np.random.Generator, studies: int) -> Iterator[dict[s
         }
 
 
-def unequal(generator: np.random.Generator, studies: int) -> Iterator[dict[str, Any]]:
-    """Claims where nothing differs but how much the compared arm varies, which the model does not know of.
+RULES: dict[str, Callable[[Difference], float]] = {
+    "pooled": lambda found: found.p,
+    "alone": lambda found: found.p_alone,
+    "larger_of_both": lambda found: max(found.p, found.p_alone),
+    "alone_where_unlike": lambda found: found.p_alone if found.unlike else found.p,
+}
+"""p-values that a claim could rest on; the report's is the first."""
 
-    `warned` is the share of studies in which the report would say so.
+
+def unequal(generator: np.random.Generator, studies: int) -> Iterator[dict[str, Any]]:
+    """Claims where the compared arm varies otherwise than the rest, which the model does not know of.
+
+    `no_difference` and `detectable` are shares of studies that claim one, by rule, where there is none and
+    where it is that of equal arms; `warned` is the share in which the report says that the arms are unlike.
     """
     for arms, factor in itertools.product((3, 8), (1, 1.5, 2, 3)):
         null = scores(generator, studies, arms, 3, 0.0)
         null[:, 1] = 0.5 + factor * (null[:, 1] - 0.5)
-        found = [compare(each) for each in null]
+        true = null.copy()
+        true[:, 1] += smallest_difference(3, SD * math.sqrt(2), POWER, LEVEL, arms)
+        none, some = ([compare(each) for each in studied] for studied in (null, true))
         yield {
             "arms": arms,
             "seeds": 3,
             "times_the_spread": factor,
-            "no_difference": rate(each.excludes_zero for each in found),
-            "alone": rate(each.p_alone < 1 - LEVEL for each in found),
-            "warned": rate(each.unlike for each in found),
+            "no_difference": {name: rate(p(each) < 1 - LEVEL for each in none) for name, p in RULES.items()},
+            "detectable": {name: rate(p(each) < 1 - LEVEL for each in some) for name, p in RULES.items()},
+            "warned": rate(each.unlike for each in none),
         }
 
 

@@ -32,6 +32,20 @@ def test_nothing_is_claimed_and_something_is_found_as_often_as_said(monkeypatch:
     assert design["detectable"]["rate"] > design["paired_alone"]["rate"]
 
 
+def test_a_rule_that_keeps_the_rate_for_a_noisy_arm_finds_less_than_the_pooled_one() -> None:
+    designs = list(statistics.unequal(np.random.default_rng(0), 400))
+    alike, noisy = (
+        next(each for each in designs if (each["arms"], each["times_the_spread"]) == (8, factor))
+        for factor in (1, 3)
+    )
+    claimed = {name: found["rate"] for name, found in noisy["no_difference"].items()}
+    found = {name: found["rate"] for name, found in alike["detectable"].items()}
+    assert claimed["pooled"] > claimed["alone_where_unlike"] > 0.08 > claimed["alone"]
+    assert claimed["larger_of_both"] <= claimed["alone"]
+    assert found["pooled"] > found["alone_where_unlike"] > found["alone"] > found["larger_of_both"]
+    assert found["pooled"] == pytest.approx(0.8, abs=0.07)
+
+
 def test_a_quick_look_writes_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

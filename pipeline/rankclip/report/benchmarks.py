@@ -13,6 +13,7 @@ from rankclip.report.markup import cell, dot, folded, legend, note, section, tab
 from rankclip.report.noise import NAMES
 
 Colours = Mapping[str, str]
+BY_ITSELF = "Intervals of the plot are each by itself, before correction."
 
 
 def benchmarks(content: Content, colours: Colours) -> str:
@@ -24,6 +25,7 @@ def benchmarks(content: Content, colours: Colours) -> str:
         f"<h3>Differences to {text(labels.arm(baseline))}</h3>"
         + legend({arm: colour for arm, colour in colours.items() if arm != baseline})
         + f'<figure class="plot" role="img" aria-label="Paired differences with intervals">{picture}</figure>'
+        + (note(BY_ITSELF) if any(row.difference.has_interval for row in drawn) else "")
         if drawn
         else ""
     )
@@ -36,6 +38,9 @@ def benchmarks(content: Content, colours: Colours) -> str:
         figure,
         _control(content),
         folded("All metrics", table(header, _bodies(content.table, content, colours), 2)),
+        f"<ul>{''.join(f'<li>{text(line)}</li>' for line in content.lacking)}</ul>"
+        if content.lacking
+        else "",
     )
 
 
@@ -50,10 +55,16 @@ def measure_of(row: Row) -> str:
 
 
 def _words(content: Content) -> str:
-    words = (
-        f"Percent and points; mean, standard deviation and {content.confidence} (Student's t) over seeds. "
-        "Differences are of equal seeds, their variance pooled over all arms. "
+    words = "Percent and points. "
+    if len(content.subject.seeds) == 1:
+        return words + "One seed an arm, so there is no interval of what other seeds would do."
+    words += (
+        f"Mean, standard deviation and {content.confidence} (Student's t) over seeds: what other seeds would "
+        "do on these test examples. "
     )
+    if len(content.subject.arms) == 1:
+        return words
+    words += "Differences are of equal seeds, their variance pooled over all arms. "
     if content.spec.correction == "none":
         return words + "Bold ones leave zero out, each by itself: among many, some do so by chance."
     among, rest = (
@@ -124,4 +135,11 @@ def _control(content: Content) -> str:
     ]
     body = f'<tbody class="set">{"".join(lines)}</tbody>'
     title = f"<h3>{text(labels.arm(roles.treatment))} minus {text(labels.arm(roles.control))}</h3>"
+    among = comparisons(content.control, BENCHMARKS)
+    if among and content.spec.correction != "none":
+        title += note(
+            f"Bold ones leave zero out after correction for the {labels.count(among, 'comparison')} of this "
+            f"table beside its mean ({NAMES[content.spec.correction]}). The mean is one comparison, read "
+            "only where the headline stands."
+        )
     return title + table(["benchmark", "metric", "points", content.confidence], [body], 2, "thin")

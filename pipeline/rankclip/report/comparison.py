@@ -49,9 +49,8 @@ def compare(spec: ReportSpec, roles: Roles, subject: Subject, measured: Scores, 
     over = examples.measure(found, subject, measured, spec, roles.baseline)
     mean = (MEAN, spec.headline_metric)
     on_examples = [
-        each.difference
-        for each in over
-        if (each.arm, each.benchmark, each.metric) == (roles.treatment, *mean) and each.seed is None
+        examples.mean_difference(roles.treatment, other, mean, found, measured, spec)
+        for other in (roles.baseline, roles.control)
     ]
     said = headline.headline(spec, roles, values, models[mean], averaged, *on_examples)
     return Compared(models, table, control, over, said)

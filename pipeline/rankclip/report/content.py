@@ -15,7 +15,7 @@ from rankclip.report.examples import Measured
 from rankclip.report.headline import Headline
 from rankclip.report.precision import Precision
 from rankclip.report.runs import Run
-from rankclip.report.scores import Cell, Scores, Subject
+from rankclip.report.scores import MAY_LACK, Cell, Scores, Subject
 from rankclip.report.sets import Sets
 from rankclip.report.spec import ReportSpec
 
@@ -52,6 +52,14 @@ class Content:
     def main(self) -> list[Row]:
         """The rows worth a line each: the headline metric, or what stands in for it."""
         return claims.main(self.table)
+
+    @property
+    def lacking(self) -> list[str]:
+        """What was left out because some run has no value of it, a line each."""
+        return [
+            f"{benchmark}: {name.replace('_', ' ')} {MAY_LACK[name]}, so it is not compared"
+            for benchmark, name in self.scores.lacking
+        ]
 
     @property
     def confidence(self) -> str:

@@ -93,6 +93,21 @@ def mean_of(
     return Measured(arm, None, *mean, _estimate(own, members, parts, spec), difference)
 
 
+def mean_difference(
+    arm: str | None,
+    reference: str | None,
+    mean: Cell,
+    items: Mapping[Cell, Items],
+    scores: Scores,
+    spec: ReportSpec,
+) -> Estimate:
+    """An arm's mean minus that of `reference` over test examples; nothing where either was not measured."""
+    members = mean_cells(scores, spec)[mean]
+    if arm is None or reference is None or not all(cell in items for cell in members):
+        return NOTHING
+    return mean_of(arm, mean, members, items, spec, reference).difference
+
+
 def _examples(items: Items, arm: str, place: int | None) -> NDArray[np.float64]:
     """`[N]`: of one seed, or the mean over seeds."""
     values = items.values[arm]

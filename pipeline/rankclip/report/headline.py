@@ -21,8 +21,8 @@ class Headline:
 
     `arms`: the level of every arm; `difference`: treatment minus baseline; `control`: treatment minus
     control; both of equal seeds, from the model of all arms, and None where there is no such arm.
-    `on_examples`: the first of these over test examples; `least`: the smallest difference that is found;
-    `needed`: seeds an arm that would find one of the size seen, None if too many or not known.
+    `on_examples`, `control_on_examples`: these over test examples; `least`: the smallest difference that is
+    found; `needed`: seeds an arm that would find one of the size seen, None if too many or not known.
     """
 
     metric: str
@@ -33,6 +33,7 @@ class Headline:
     difference: Difference | None
     control: Difference | None
     on_examples: Estimate
+    control_on_examples: Estimate
     least: Detectable
     needed: int | None
 
@@ -54,6 +55,7 @@ class Headline:
             "minus_baseline": _plain(self.difference),
             "minus_control": _plain(self.control),
             "minus_baseline_over_examples": _interval_of(self.on_examples),
+            "minus_control_over_examples": _interval_of(self.control_on_examples),
             "detectable": _number(self.least.least),
         }
 
@@ -65,6 +67,7 @@ def headline(
     model: Additive,
     benchmarks: list[str],
     on_examples: Estimate = NOTHING,
+    control_on_examples: Estimate = NOTHING,
 ) -> Headline:
     """The headline of a study.
 
@@ -73,6 +76,7 @@ def headline(
         model: of all arms' means.
         benchmarks: those averaged.
         on_examples: treatment minus baseline over test examples, where it was measured.
+        control_on_examples: treatment minus control, likewise.
     """
     means = {arm: cells[MEAN, spec.headline_metric] for arm, cells in values.items()}
 
@@ -94,6 +98,7 @@ def headline(
         difference,
         minus(roles.control),
         on_examples,
+        control_on_examples,
         detectable(model.seeds, model.sd, arms, POWER, spec.level),
         needed,
     )

@@ -40,6 +40,9 @@ def metric(name: str) -> str:
         if name.startswith(direction + "_"):
             return f"{direction.replace('_', ' ')}, {metric(name[len(direction) + 1 :])}"
     name = re.sub(r"^true_", "any true match, ", name)
+    name = re.sub(r"^(in|cross)_modal_top(\d+)", r"\1-modal, overlap of the first \2", name)
+    name = re.sub(r"^(in|cross)_modal_tau", r"\1-modal, Kendall's tau x 100", name)
+    name = re.sub(r"^(median_rank|mistake_severity)", r"\1, less is better", name)
     name = re.sub(
         r"\br(\d+)\b", r"R@\1", name.replace("map_at_r", "mAP@R").replace("r_precision", "R-precision")
     )
@@ -60,30 +63,37 @@ def plain(text: str) -> str:
     )
 
 
-def percent(value: float, signed: bool = False) -> str:
-    """A share in percent with one decimal, a difference of shares in points; a dash for NaN."""
+def percent(value: float, signed: bool = False, decimals: int = 1) -> str:
+    """A share in percent, a difference of shares in points; a dash for NaN."""
     if not math.isfinite(value):
         return NONE
-    text = f"{abs(100 * value):.1f}"
+    text = f"{abs(100 * value):.{decimals}f}"
     if float(text) == 0:
         return text
     return (MINUS if value < 0 else "+" if signed else "") + text
+
+
+def decimals(estimate: Estimate) -> int:
+    """With how many decimals a sentence has it: two where the interval is narrower than a point."""
+    return 2 if estimate.has_interval and estimate.high - estimate.low < 0.01 else 1
 
 
 def value(number: float, source: Source, signed: bool = False) -> str:
     """A number in the unit of its metric: a share as `percent` writes it, anything else with three digits."""
     if is_share(source) or not math.isfinite(number):
         return percent(number, signed)
-    text = f"{abs(number):.3g}"
+    text = f"{abs(number):.3g}" if abs(number) < 999.5 else f"{abs(number):,.0f}"
     return (MINUS if number < 0 else "+" if signed else "") + text
 
 
-def interval(estimate: Estimate, signed: bool = False, source: Source | None = None) -> str:
+def interval(
+    estimate: Estimate, signed: bool = False, source: Source | None = None, decimals: int = 1
+) -> str:
     """Both ends of an interval in percent or points, or in the unit of `source`; a dash without one."""
     if not estimate.has_interval:
         return NONE
     low, high = (
-        percent(end, signed) if source is None else value(end, source, signed)
+        percent(end, signed, decimals) if source is None else value(end, source, signed)
         for end in (estimate.low, estimate.high)
     )
     return f"{low} to {high}"
@@ -91,7 +101,7 @@ def interval(estimate: Estimate, signed: bool = False, source: Source | None = N
 
 def coefficient(value: float) -> str:
     """A correlation with two decimals; a dash for NaN."""
-    return f"{value:.2f}".replace("-", MINUS) if math.isfinite(value) else NONE
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", MINUS) if math.isfinite(value) else NONE
 
 
 def probability(value: float) -> str:

@@ -17,9 +17,9 @@ Colours = Mapping[str, str]
 
 SEEDS = (
     "Two arms differ from seed to seed by this standard deviation, pooled over all arms. Seed correlation is "
-    "the share of a score's variance that arms of equal seed have in common. The last column is the smallest "
-    "true difference that the study finds with probability {power:g}, alone among all comparisons of its "
-    "table, with the range that the spread's own interval leaves."
+    "the share of a score's variance that arms of equal seed have in common. The smallest difference is the "
+    "true one that the study finds with probability {power:g} if it is the only one among so many "
+    "comparisons, at the level that their correction leaves; its range is that of the spread's own interval."
 )
 EXAMPLES = (
     "The same models on other test examples of the same kind (bootstrap, captions of one image together), "
@@ -44,7 +44,7 @@ def limits(content: Content, colours: Colours) -> str:
 
 def _seeds(content: Content) -> str:
     shown = {(row.benchmark, row.metric) for row in content.main}
-    found = [each for each in content.precision if (each.benchmark, each.metric) in shown]
+    found = [each for each in content.precision if each.degrees and (each.benchmark, each.metric) in shown]
     if not found:
         return note("There is no second arm, or no second seed, so nothing is known of differences.")
     header = ["benchmark", "metric", "sd of a difference", "degrees", "seed correlation", content.confidence]

@@ -14,8 +14,8 @@ def markdown(content: Content) -> str:
     subject, headline = content.subject, content.headline
     lines = [f"# {_escape(subject.name)}", "", _escape(subject.question), ""]
     lines += [] if subject.claims else [f"**{NO_CLAIM}**", ""]
+    lines += [f"**{_escape(verdict.verdict(headline))}**", ""] if subject.claims else []
     lines += [_escape(verdict.sentence(headline)), ""]
-    lines += [_escape(verdict.verdict(headline)), ""] if subject.claims else []
     lines += [verdict.detects(headline), ""] if verdict.detects(headline) else []
     header = ["benchmark", "metric", "protocol", "arm", "chance", "mean", "sd", content.confidence]
     header += [f"minus {_escape(labels.arm(content.roles.baseline))}", content.confidence, "p, corrected"]
@@ -26,18 +26,23 @@ def markdown(content: Content) -> str:
     lines += ["", _caption(content)]
     for title, notes in (
         ("Inside the noise", content.warnings),
-        ("Not measured", [f"{name}: {why}" for name, why in content.sets.missing.items()]),
+        (
+            "Not measured",
+            [f"{name}: {why}" for name, why in content.sets.missing.items()] + content.lacking,
+        ),
     ):
         lines += ["", f"## {title}", "", *(f"- {_escape(note)}" for note in notes)] if notes else []
     return "\n".join(lines) + "\n"
 
 
 def _caption(content: Content) -> str:
+    bold = f"bold ones stand after correction for how many there are ({NAMES[content.spec.correction]})"
+    if content.spec.correction == "none":
+        bold = "bold ones leave zero out, each by itself: among many, some do so by chance"
     return (
         f"Percent and points on the test splits; {labels.count(len(content.subject.seeds), 'seed')}; "
         f"{content.confidence}s by Student's t over seeds, none for one seed. Differences are of equal "
-        "seeds, their variance pooled over all arms; bold ones stand after correction for how many there are "
-        f"({NAMES[content.spec.correction]})."
+        f"seeds, their variance pooled over all arms; {bold}."
     )
 
 

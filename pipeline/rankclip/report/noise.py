@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rankclip.evaluation.statistics.correction import Correction
+from rankclip.evaluation.statistics.estimate import t_quantile
 from rankclip.report import labels
 from rankclip.report.ablation import MEAN, Row
 from rankclip.report.claims import DESCRIBED, OTHERS, comparisons
@@ -33,9 +34,10 @@ def warnings(
     if any(row.difference.n == 1 for row in compared):
         yield "One seed an arm: every difference may be the seed's, and none has an interval over seeds."
     if any(row.difference.degrees == 1 for row in compared):
+        width, then = (t_quantile(0.5 + spec.level / 2, degrees) for degrees in (1, 2))
         yield (
-            "The spread between seeds is known from one degree of freedom, so intervals are thirteen "
-            "standard errors wide on each side; a third seed or a third arm divides that by three."
+            f"The spread between seeds is known from one degree of freedom, so intervals are {width:.1f} "
+            f"standard errors wide on each side; a third seed or a third arm makes that {then:.1f}."
         )
     yield from _alone(compared, spec)
     yield from _unlike(compared)
@@ -64,7 +66,7 @@ def _leave(rows: Sequence[Row]) -> str:
 
 
 def _expected(among: int, spec: ReportSpec) -> str:
-    return f"about {max(1, round(among * (1 - spec.level)))} would by chance"
+    return f"if nothing differed, {among * (1 - spec.level):.2g} would on average"
 
 
 def _unlike(rows: Sequence[Row]) -> Iterator[str]:

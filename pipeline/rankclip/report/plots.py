@@ -86,7 +86,7 @@ def forest(table: Sequence[Row], baseline: str, colours: Mapping[str, str]) -> s
         axes.spines["left"].set_visible(False)
         if places and places[0][0] == MEAN:
             axes.axhline(0.5, color=GRID, linewidth=1.2)
-        axes.set_xlabel(f"points above {labels.arm(baseline)}")
+        axes.set_xlabel(f"minus {labels.arm(baseline)}, points: more is better")
         return _svg(figure, "forest")
 
 

@@ -47,7 +47,7 @@ def read_runs(folder: Path, subject: Subject, scores: Scores) -> list[Run]:
     """Every run of the study, arm by arm.
 
     Raises:
-        DataError: a run's file is missing or damaged, or its results are not of its last step.
+        DataError: a run's file is missing or damaged, or its results are not of its weights.
     """
     runs = []
     for arm in subject.arms:
@@ -76,12 +76,13 @@ def as_csv(runs: Sequence[Run]) -> str:
 
 
 def _check_step(arm: str, seed: int, record: dict[str, Any], scores: Scores) -> None:
-    planned = record.get("steps", record.get("counts", {}).get("steps"))
+    made = record.get("steps", record.get("counts", {}).get("steps"))
+    kept = record.get("weights_step", made)
     scored = scores.steps[arm][seed]
-    if isinstance(planned, int) and planned != scored:
+    if isinstance(kept, int) and kept != scored:
         raise DataError(
-            f"results of {arm}, seed {seed}, are of step {scored} but the run has {planned} steps; "
-            f"run `dvc repro -f -s evaluate@{arm}`"
+            f"results of {arm}, seed {seed}, are of step {scored} but the run's weights are of step "
+            f"{kept}; run `dvc repro -f -s evaluate@{arm}`"
         )
 
 

@@ -36,6 +36,9 @@ MEASURED = {
 }
 """Columns that say what was measured and how, in words; arms are compared only where these are equal."""
 
+MAY_LACK = {"mistake_severity": "has no value for a run without a mistake"}
+"""Metrics that a run may lack though it was scored, and why, in words."""
+
 WEIGHTS = ["checkpoint_digest", "config_digest"]
 COLUMNS = ["arm", "seed", "step", "benchmark", "split", "metric", "protocol", "value", *WEIGHTS, *MEASURED]
 
@@ -64,7 +67,8 @@ class Scores:
 
     `values[arm][cell][seed]` is a score; `steps[arm][seed]` the step it was taken at; `digests[arm][seed]`
     the digests of checkpoint and config by name; `measured[benchmark, protocol]` what was measured and how,
-    by the columns of `MEASURED`; `sources[cell]` names metric and protocol.
+    by the columns of `MEASURED`; `sources[cell]` names metric and protocol. `lacking` has the cells left out,
+    of `MAY_LACK`, that some run has no value of.
     """
 
     values: Mapping[str, Mapping[Cell, Mapping[int, float]]]
@@ -72,6 +76,7 @@ class Scores:
     digests: Mapping[str, Mapping[int, Mapping[str, str]]]
     measured: Mapping[tuple[str, str], Mapping[str, str | None]]
     sources: Mapping[Cell, Source]
+    lacking: tuple[Cell, ...] = ()
 
     @property
     def cells(self) -> list[Cell]:
@@ -109,8 +114,8 @@ def read_scores(results: pa.Table, subject: Subject, protocol: str) -> Scores:
         protocol: whose metrics keep their bare name.
 
     Raises:
-        DataError: a seed, benchmark or metric is missing for an arm, stands there twice, is not finite or was
-            measured on other data than the other arms'.
+        DataError: a seed, benchmark or metric is missing for an arm that needs it, stands there twice, is not
+            finite or was measured on other data than the other arms'.
     """
     rows = [row for row in results.to_pylist() if row["split"] == "test" and row["seed"] in subject.seeds]
     steps = _last_steps(rows)
@@ -135,7 +140,8 @@ def read_scores(results: pa.Table, subject: Subject, protocol: str) -> Scores:
         _check_alike(
             arm, row["benchmark"], own, measured.setdefault((row["benchmark"], row["protocol"]), own)
         )
-    scores = Scores(values, steps, digests, measured, sources)
+    lacking = _take_lacking(values, sources, subject)
+    scores = Scores(values, steps, digests, measured, sources, lacking)
     _check_complete(scores, subject)
     return scores
 
@@ -146,6 +152,23 @@ def _last_steps(rows: list[dict[str, Any]]) -> dict[str, dict[int, int]]:
         by_seed = steps[row["arm"]]
         by_seed[row["seed"]] = max(row["step"], by_seed.get(row["seed"], row["step"]))
     return steps
+
+
+def _take_lacking(
+    values: dict[str, dict[Cell, dict[int, float]]], sources: dict[Cell, Source], subject: Subject
+) -> tuple[Cell, ...]:
+    """Removes the cells that some run has no value of and need not have, and names them."""
+    runs = len(subject.arms) * len(subject.seeds)
+    lacking = tuple(
+        cell
+        for cell, source in sources.items()
+        if source.metric in MAY_LACK and sum(len(cells.get(cell, {})) for cells in values.values()) < runs
+    )
+    for cell in lacking:
+        del sources[cell]
+        for cells in values.values():
+            cells.pop(cell, None)
+    return lacking
 
 
 def _metric_names(rows: list[dict[str, Any]], protocol: str) -> dict[tuple[str, str, str], str]:

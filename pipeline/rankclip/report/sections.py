@@ -16,7 +16,7 @@ NO_CLAIM = (
 
 
 def top(content: Content, colours: Colours) -> str:
-    """The question, the headline sentence, what it can show at all, and a tile for each arm."""
+    """The question, the answer, its numbers, what the study can show at all, and a tile for each arm."""
     subject, headline = content.subject, content.headline
     kicker = (
         f"rankclip study · {labels.count(len(subject.arms), 'arm')} · "
@@ -30,7 +30,7 @@ def top(content: Content, colours: Colours) -> str:
     return (
         f'<header><p class="kicker">{text(kicker)}</p><h1>{text(subject.name)}</h1>'
         f'<p class="question">{text(subject.question)}</p>{banner}'
-        f'<p class="headline">{text(verdict.sentence(headline))}</p>{follows}{detects}'
+        f'{follows}<p class="headline">{text(verdict.sentence(headline))}</p>{detects}'
         f'<div class="tiles">{tiles}</div>'
         f'<p class="soft">{text(_sentence_case(headline.subject))}, test splits, final checkpoints: '
         f"{text(', '.join(headline.benchmarks))}.</p>{_missing(content)}</header>"
@@ -59,7 +59,9 @@ def _missing(content: Content) -> str:
 
 
 def _tile(arm: str, level: Estimate, colour: str, confidence: str) -> str:
-    around = f"{confidence} {labels.interval(level)}" if level.has_interval else "one seed, no interval"
+    around = "one seed, no interval" if level.n == 1 else "equal for all seeds, no interval"
+    if level.has_interval:
+        around = f"{confidence} {labels.interval(level)}"
     return (
         f'<div class="tile">{dot(arm, colour)}<b>{labels.percent(level.mean)}<small> %</small></b>'
         f'<span class="soft">{text(around)}</span></div>'

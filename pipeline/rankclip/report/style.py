@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from rankclip.report.ablation import Roles
 
-OTHERS = ("#2a9d8f", "#9a62c7", "#c4526b", "#6f8f2f", "#3aa0c9", "#a67c52")
+OTHERS = (
+    *("#2a9d8f", "#9a62c7", "#c4526b", "#6f8f2f", "#3aa0c9", "#a67c52"),
+    *("#e377a8", "#b8a000", "#5b5fa8"),
+)
 
 CSS = """
 :root{color-scheme:light dark;--paper:#fff;--panel:#f6f7f9;--ink:#1b2027;--soft:#5d6673;--grid:#dfe3e8;
@@ -26,16 +29,17 @@ p{margin:8px 0;max-width:78ch}
 .question{color:var(--soft);font-size:17px;max-width:70ch}
 .banner{margin:22px 0 0;padding:11px 16px;background:var(--warn);color:var(--warn-ink);
 border:1px solid var(--warn-edge);border-radius:8px;max-width:none}
-header .headline{font-size:21px;line-height:1.45;margin:26px 0 10px;max-width:76ch;text-wrap:pretty}
-.verdict{font-weight:600}
+header .headline{font-size:17px;line-height:1.5;margin:12px 0 10px;max-width:92ch;text-wrap:pretty}
+header .verdict{font-size:22px;line-height:1.4;font-weight:600;margin:26px 0 0;max-width:70ch;
+text-wrap:pretty}
 header .tiles+p{margin-top:10px}
 .soft,figcaption{color:var(--soft);font-size:13.5px}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(180px,1fr));gap:12px;margin:26px 0 0}
-.tile{background:var(--panel);border-radius:10px;padding:14px 18px 13px}
+.tile{background:var(--panel);border-radius:10px;padding:14px 18px 13px;overflow-wrap:anywhere}
 .tile b{display:block;font-size:30px;font-weight:640;line-height:1.25;letter-spacing:-.02em;
 font-variant-numeric:tabular-nums}
 .tile b small{font-size:17px;font-weight:500;color:var(--soft)}
-td:has(>.dot){white-space:nowrap}
+td:has(>.dot){min-width:14ch;overflow-wrap:anywhere}
 .dot{display:inline-block;width:9px;height:9px;border-radius:50%;margin-right:7px}
 .legend{display:flex;flex-wrap:wrap;gap:4px 20px;margin:14px 0 2px;font-size:13.5px}
 .scroll{overflow-x:auto;margin:14px 0 6px}
@@ -53,7 +57,8 @@ tbody+tbody tr:first-child>*{border-top:1px solid var(--grid)}
 tbody tr:last-child>*{padding-bottom:8px}
 tbody.lead{background:var(--panel)}
 tbody.lead th:first-child{padding-left:10px}
-tbody th{color:var(--ink);border:0;vertical-align:top}
+tbody th{color:var(--ink);border:0;vertical-align:top;min-width:15ch;white-space:normal;
+overflow-wrap:anywhere}
 tbody th small{display:block;font-weight:400;color:var(--soft)}
 .thin tbody tr>*{border-top:1px solid var(--grid);padding-top:5px!important;padding-bottom:5px!important}
 .bar{display:block;height:9px;border-radius:2px;background:var(--soft);min-width:2px}
@@ -79,7 +84,7 @@ summary{cursor:pointer;color:var(--accent);font-size:13.5px}
 code{font:12.5px ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono",monospace}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:4px 22px;margin:14px 0;font-size:13.5px}
 dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
-@media(max-width:640px){main{padding:26px 16px 50px}h1{font-size:25px}header .headline{font-size:18px}}
+@media(max-width:640px){main{padding:26px 16px 50px}h1{font-size:25px}header .verdict{font-size:19px}}
 @media print{main{max-width:none;padding:0}body{font-size:11.5px}h2{break-after:avoid;margin-top:30px}
 .tile,.check,.banner,tbody.lead,.bar{-webkit-print-color-adjust:exact;print-color-adjust:exact}
 tbody,figure,.tile{break-inside:avoid}.sheet{grid-template-columns:repeat(8,1fr)}}

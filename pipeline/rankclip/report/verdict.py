@@ -16,7 +16,7 @@ def sentence(found: Headline) -> str:
     treatment, baseline = found.roles.treatment, found.roles.baseline
     if treatment is None or found.difference is None:
         level = found.arms[baseline]
-        value = labels.percent(level.mean)
+        value = labels.percent(level.mean, decimals=labels.decimals(level))
         return f"{labels.arm(baseline)} reaches {value} % {found.subject} ({_interval(level, found, False)})."
     text = f"{_sentence_start(labels.arm(treatment))} minus {labels.arm(baseline)} is "
     text += f"{_points(found.difference)} of {found.subject} ({_interval(found.difference, found, True)})"
@@ -30,7 +30,8 @@ def detects(found: Headline) -> str:
     """The smallest difference that the study finds, in a sentence; empty where it cannot be told."""
     if found.difference is None or not math.isfinite(found.least.least):
         return ""
-    least, low, high = (labels.percent(value) for value in found.least)
+    exact = labels.decimals(found.difference)
+    least, low, high = (labels.percent(value, decimals=exact) for value in found.least)
     return (
         f"With {labels.count(found.difference.n, 'seed')} of {labels.count(len(found.arms), 'arm')} the "
         f"smallest true difference that is found with probability {POWER:g} is {least} points ({low} to "
@@ -45,20 +46,37 @@ def verdict(found: Headline) -> str:
     if treatment is None or difference is None:
         return "There is no second arm to compare with."
     if not difference.has_interval:
+        why = "One seed gives no interval"
         if difference.n > 1:
-            return "The scores do not vary with the seed, so nothing follows about the methods."
-        return "One seed gives no interval, so nothing follows about the methods."
+            alike = any(level.has_interval for level in found.arms.values())
+            why = "The arms differ alike at every seed" if alike else "The scores do not vary with the seed"
+        return f"{why}, so nothing follows about the methods."
     name, baseline = _sentence_start(labels.arm(treatment)), labels.arm(found.roles.baseline)
     if difference.contains_zero:
         said = f"The seeds do not show a difference between {name} and {baseline}."
         return said + _takes(difference, found.needed)
     said = _claim(found, name, baseline, difference.mean > 0)
-    if difference.unlike:
-        said += (
-            " These two arms vary more from seed to seed than the others; by themselves they differ with "
-            f"p = {labels.probability(difference.p_alone)}."
-        )
+    said += _unlike(difference, name, baseline)
+    if found.control is not None and found.roles.control is not None and _beats_both(found):
+        said += _unlike(found.control, name, f"the {_noun(found.roles.control)}")
     return said
+
+
+def _unlike(difference: Difference, one: str, other: str) -> str:
+    """What to know of a claim whose two arms vary more than the pooled interval has it."""
+    if not difference.unlike:
+        return ""
+    return (
+        f" {one} and {other} vary more from seed to seed than the other arms, so their interval may be too "
+        f"narrow; by themselves they differ with p = {labels.probability(difference.p_alone)}."
+    )
+
+
+def _beats_both(found: Headline) -> bool:
+    """Whether the gains over baseline and control leave zero out, over seeds and over examples."""
+    over_seeds = [each is not None and each.low > 0 for each in (found.difference, found.control)]
+    over_examples = [found.on_examples, found.control_on_examples]
+    return all(over_seeds) and not any(each.contains_zero for each in over_examples)
 
 
 def _claim(found: Headline, name: str, baseline: str, better: bool) -> str:
@@ -74,7 +92,7 @@ def _claim(found: Headline, name: str, baseline: str, better: bool) -> str:
     if found.control is None or found.roles.control is None:
         return f"{name} is better than {baseline} here; without a control the reason stays open."
     control = _noun(found.roles.control)
-    if found.control.low > 0:
+    if _beats_both(found):
         return f"{name} is better than {baseline} and than the {control} here."
     return (
         f"{name} is better than {baseline} here but not shown to be better than the {control}, so the gain "
@@ -86,7 +104,9 @@ def _takes(difference: Difference, seeds: int | None) -> str:
     """How far inside the noise a difference is."""
     if difference.mean == 0.0:
         return ""
-    size = f"a difference of {labels.percent(abs(difference.mean))} points"
+    size = (
+        f"a difference of {labels.percent(abs(difference.mean), decimals=labels.decimals(difference))} points"
+    )
     if seeds is None:
         return f" To tell {size} from none takes more seeds than can be trained."
     return f" To tell {size} from none takes about {labels.count(seeds, 'seed')} an arm."
@@ -94,8 +114,10 @@ def _takes(difference: Difference, seeds: int | None) -> str:
 
 def _interval(estimate: Estimate, found: Headline, about_zero: bool) -> str:
     if not estimate.has_interval:
-        return f"{labels.count(estimate.n, 'seed')}, so no interval"
-    text = f"{100 * found.confidence:g} % interval {labels.interval(estimate, about_zero)}, "
+        alike = "" if estimate.n == 1 else " without spread"
+        return f"{labels.count(estimate.n, 'seed')}{alike}, so no interval"
+    ends = labels.interval(estimate, about_zero, decimals=labels.decimals(estimate))
+    text = f"{100 * found.confidence:g} % interval {ends}, "
     text += labels.count(estimate.n, "paired seed" if about_zero else "seed")
     if not about_zero:
         return text
@@ -103,7 +125,7 @@ def _interval(estimate: Estimate, found: Headline, about_zero: bool) -> str:
 
 
 def _points(estimate: Estimate) -> str:
-    return labels.percent(estimate.mean, signed=True) + " points"
+    return labels.percent(estimate.mean, True, labels.decimals(estimate)) + " points"
 
 
 def _sentence_start(name: str) -> str:

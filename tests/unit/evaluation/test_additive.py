@@ -132,6 +132,19 @@ def test_a_noisy_arm_is_called_unlike_and_an_equal_one_is_not():
     assert noisy >= 270
 
 
+def test_two_arms_that_differ_alike_at_every_seed_have_no_test_of_their_own():
+    steady = {0: 0.1, 1: 0.2, 2: 0.3}
+    scores = {
+        "a": steady,
+        "b": {seed: value + 0.1 for seed, value in steady.items()},
+        "c": {0: 0, 1: 0, 2: 1},
+    }
+    difference = fit(scores).difference("b", "a")
+    assert np.ptp([scores["b"][seed] - scores["a"][seed] for seed in steady]) > 0  # by rounding alone
+    assert math.isnan(difference.p_alone)
+    assert difference.has_interval
+
+
 def test_one_seed_and_scores_that_do_not_vary_have_no_interval():
     for scores in ({"a": {0: 0.5}, "b": {0: 0.6}}, {"a": {0: 0.1, 1: 0.3}, "b": {0: 0.2, 1: 0.4}}):
         model = fit(scores)

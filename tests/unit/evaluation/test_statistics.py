@@ -50,6 +50,14 @@ def test_one_value_has_a_mean_and_no_interval():
     assert not estimate.contains_zero
 
 
+@pytest.mark.parametrize("values", [[0.5, 0.5, 0.5], [0.1 + 0.2, 0.3, 0.3]])
+def test_values_that_do_not_vary_have_no_interval(values):
+    estimate = mean_interval(values)
+    assert estimate.mean == pytest.approx(values[0])
+    assert estimate.sd == 0.0
+    assert not estimate.has_interval
+
+
 def test_no_value_has_nothing():
     estimate = mean_interval([])
     assert estimate.n == 0

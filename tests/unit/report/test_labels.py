@@ -23,6 +23,11 @@ GAP = Source("modality_gap", "geometry")
         ("image_to_text_r_precision", "image to text, R-precision"),
         ("image_text_spearman", "image-text Spearman x 100"),
         ("mean_per_class", "mean per class"),
+        ("text_to_image_median_rank", "text to image, median rank, less is better"),
+        ("mistake_severity", "mistake severity, less is better"),
+        ("in_modal_tau", "in-modal, Kendall's tau x 100"),
+        ("cross_modal_top10", "cross-modal, overlap of the first 10"),
+        ("modality_gap", "modality gap"),
     ],
 )
 def test_metrics_have_the_names_of_the_field(name, words):
@@ -40,6 +45,8 @@ def test_metrics_have_the_names_of_the_field(name, words):
         (12.5, Source("image_to_text_median_rank", "five_captions"), False, "12.5"),
         (1.75, Source("mistake_severity", "zero_shot"), True, "+1.75"),
         (math.nan, GAP, False, "–"),
+        (1234.5, Source("image_to_text_median_rank", "five_captions"), False, "1,234"),
+        (-1234.5, Source("image_to_text_median_rank", "five_captions"), True, "−1,234"),
     ],
 )
 def test_shares_are_percent_and_other_numbers_are_themselves(value, source, signed, written):
@@ -69,4 +76,14 @@ def test_probabilities_have_two_digits(p, written):
 
 
 def test_correlations_have_two_decimals():
-    assert [labels.coefficient(value) for value in (0.456, -0.1, math.nan)] == ["0.46", "−0.10", "–"]
+    written = [labels.coefficient(value) for value in (0.456, -0.1, -0.001, math.nan)]
+    assert written == ["0.46", "−0.10", "0.00", "–"]
+
+
+def test_a_narrow_interval_has_a_second_decimal():
+    narrow, wide = (Estimate(3, 0.001, 0.1, 0.001 - half, 0.001 + half) for half in (0.0008, 0.08))
+    assert [labels.decimals(each) for each in (narrow, wide)] == [2, 1]
+    assert labels.percent(0.0004, signed=True, decimals=2) == "+0.04"
+    assert labels.percent(-0.00004, signed=True, decimals=2) == "0.00"
+    assert labels.interval(narrow, signed=True, decimals=2) == "+0.02 to +0.18"
+    assert labels.decimals(Estimate(1, 0.5, math.nan, math.nan, math.nan)) == 1

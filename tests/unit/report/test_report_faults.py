@@ -88,7 +88,16 @@ def test_arms_that_were_not_measured_alike_are_not_compared(study, column, words
 def test_results_of_an_earlier_training_are_refused(study):
     record = files.read_json(study.run("clip", 1) / "record.json")
     files.write_json(study.run("clip", 1) / "record.json", {**record, "steps": 400})
-    fails(study, "results of clip, seed 1, are of step 200 but the run has 400 steps")
+    fails(study, "results of clip, seed 1, are of step 200 but the run's weights are of step 400")
+
+
+def test_results_are_of_the_step_of_the_weights_that_were_kept(study):
+    path = study.run("clip", 1) / "record.json"
+    record = files.read_json(path)
+    files.write_json(path, {**record, "steps": 900, "weights_step": 300})
+    fails(study, "are of step 200 but the run's weights are of step 300")
+    files.write_json(path, {**record, "steps": 900, "weights_step": 200})
+    assert study.report()
 
 
 def test_predictions_that_do_not_give_the_scores_are_refused(study):

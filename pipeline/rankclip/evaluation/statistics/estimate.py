@@ -6,13 +6,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+ROUNDING = 1e-12
+"""Differences of so small a share of the values are rounding, no spread."""
+
 
 @dataclass(frozen=True)
 class Estimate:
     """A mean with its spread.
 
     `n`: number of values; `mean`; `sd`: sample standard deviation (ddof 1); `low`, `high`: interval of the
-    mean. What the values cannot tell is NaN: all but `mean` and `n` for one value, everything for none.
+    mean. What the values cannot tell is NaN: all but `mean` and `n` for one value, everything for none, the
+    interval of values that do not vary, since they tell nothing of how others would.
     """
 
     n: int
@@ -43,7 +47,7 @@ NOTHING = Estimate(0, math.nan, math.nan, math.nan, math.nan)
 def mean_interval(values: Sequence[float], level: float = 0.95) -> Estimate:
     """Mean, standard deviation and t interval of independent values, such as one score a seed.
 
-    The interval is mean +- t(1 - (1 - level)/2; n - 1) sd / sqrt(n). One value has no interval.
+    The interval is mean +- t(1 - (1 - level)/2; n - 1) sd / sqrt(n). One value has none, nor have equal ones.
 
     Raises:
         ValueError: a value is not finite, or `level` is not inside (0, 1).
@@ -57,6 +61,8 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> Estimate:
     mean = math.fsum(values) / n
     if n == 1:
         return Estimate(1, mean, math.nan, math.nan, math.nan)
+    if max(abs(value - mean) for value in values) <= rounding(max(map(abs, values))):
+        return Estimate(n, mean, 0.0, math.nan, math.nan)
     sd = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
     half = t_quantile(0.5 + level / 2, n - 1) * sd / math.sqrt(n)
     return Estimate(n, mean, sd, mean - half, mean + half)
@@ -67,6 +73,11 @@ def t_quantile(probability: float, degrees: int) -> float:
     from scipy.special import stdtrit  # scipy.stats costs a second to import and adds nothing here
 
     return float(stdtrit(degrees, probability))
+
+
+def rounding(largest: float) -> float:
+    """How much values up to `largest` may seem to differ by rounding alone."""
+    return ROUNDING * max(1.0, largest)
 
 
 def check_level(level: float) -> None:
