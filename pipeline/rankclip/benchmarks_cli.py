@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from rankclip.errors import InputError
+from rankclip.errors import DataError, InputError
 
 app = typer.Typer(
     help="Published benchmark sets: which there are, fetched from the Hugging Face hub, checked.",
@@ -14,12 +14,12 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Sets, as `list` names them.")]
+Names = Annotated[list[str], typer.Argument(metavar="NAME", help="Sets, as `list` names them.")]
 
 
 @app.command("list")
 def list_() -> None:
-    """The published sets: what each asks, how large it is, which splits of it are here.
+    """The published sets: which splits are here, how large each is.
 
     They lie in data/public, or in the folder that RANKCLIP_BENCHMARKS names. `rankclip list benchmarks` has
     the other benchmarks too.
@@ -29,7 +29,10 @@ def list_() -> None:
 
     typer.echo(f"{places.root()}")
     for name, about in SETS.items():
-        here = "-" if public.missing(name) else "+".join(public.splits_here(name))
+        try:
+            here = "-" if public.missing(name) else "+".join(public.splits_here(name))
+        except DataError:  # which `verify` explains
+            here = "damaged"
         size = f"{about.images:,} images" + (f", {about.classes} classes" if about.classes else "")
         typer.echo(f"{name:21} {here:11} {size:28} {about.line}")
 
@@ -48,21 +51,26 @@ def pull(
     rankclip data benchmarks pull imagenet1k vtab-cifar10
     rankclip data benchmarks pull vtab-cifar10 --split train
 
-    What is there already is not fetched again. HF_ENDPOINT names another hub, HF_TOKEN a token.
+    Ctrl-C loses nothing: the same command goes on, and what is there is not fetched again. The sets lie in
+    data/public, or where RANKCLIP_BENCHMARKS says. HF_ENDPOINT names another hub, HF_TOKEN a token.
     """
     from rankclip.data.benchmarks import pull as pulling
     from rankclip.data.benchmarks.public_sets import SETS
 
     splits = ("test",) if split == "test" else ("test", "train")
     for name in pulling.known(names):
-        line = pulling.pull(name, splits)
+        try:
+            line = pulling.pull(name, splits)
+        except KeyboardInterrupt:
+            typer.echo(f"{name}: stopped; the same command goes on where it was", err=True)
+            raise
         typer.echo(f"{line}; terms: {SETS[name].terms}" if SETS[name].terms else line)
 
 
 @app.command()
 def verify(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Sets; by default all that are here.")
+        list[str] | None, typer.Argument(metavar="NAME", help="Sets; by default all that are here.")
     ] = None,
     deep: Annotated[bool, typer.Option("--deep", help="Decode every image too.")] = False,
     adopt: Annotated[
@@ -95,11 +103,17 @@ def verify(
     wrong = 0
     for name in asked:
         folder = places.root() / f"wds_{name}"
-        record = inventory.adopt(folder) if adopt else read_record(folder)
-        found = list(inventory.faults(folder, deep))
+        if adopt:
+            with pulling.writing(folder):
+                inventory.adopt(folder)
+        try:
+            said = pulling.described(folder, read_record(folder))
+            found = list(inventory.faults(folder, deep))
+        except DataError as error:
+            said, found = str(folder), [str(error)]
         for line in found:
             typer.echo(f"wrong: {line}")
         wrong += len(found)
-        typer.echo(f"{pulling.described(folder, record)}: {f'{len(found)} wrong' if found else 'all right'}")
+        typer.echo(f"{said}: {f'{len(found)} wrong' if found else 'all right'}")
     if wrong:
         raise typer.Exit(1)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from rankclip import evaluate_output
 from rankclip.errors import InputError, RunError
 
 if TYPE_CHECKING:
@@ -27,9 +31,13 @@ def evaluate(
     ] = None,
     benchmarks: Annotated[
         str | None,
-        typer.Option(help="Names with commas between, or folders; by default those of the active study."),
+        typer.Option(
+            help="Names with commas between, or folders, ./wds_mine; by default those of the active study."
+        ),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Model that a file of weights is of.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model that a file of weights is of; `rankclip list models` has them.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for tables, both JSON forms and predictions.")
     ] = None,
@@ -38,7 +46,8 @@ def evaluate(
         Literal["auto", "fp32", "bf16"], typer.Option(help="auto: bf16 on a GPU, checked against fp32.")
     ] = "auto",
     shots: Annotated[
-        str | None, typer.Option(help="Images a class of few-shot probes, with commas between: 1,4,16.")
+        str | None,
+        typer.Option(help="Images a class of few-shot probes: 1,4,16. They learn from a set's train split."),
     ] = None,
     verify_published: Annotated[
         bool,
@@ -46,6 +55,9 @@ def evaluate(
     ] = False,
     pending: Annotated[
         bool, typer.Option("--pending", help="Score every run of the active study that is not scored.")
+    ] = False,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Delete the rows that are kept, of studies too; scores stay.")
     ] = False,
 ) -> None:
     """Score a model on test splits, or what is missing of the active study.
@@ -56,24 +68,65 @@ def evaluate(
     rankclip evaluate weights.pt --model ViT-B-32 --benchmarks ./wds_mine
     rankclip evaluate --pending
 
-    Images and prompts are embedded once and kept in work/evaluate. RANKCLIP_DEVICE chooses the device.
+    `rankclip list benchmarks` has the names of sets, `rankclip data benchmarks pull NAME` fetches one.
+
+    Rows of images and prompts are kept in work/evaluate, so that the same set is not embedded again; Ctrl-C
+    loses only those of the set it is at. `rankclip evaluate --forget` gives their space back.
+    RANKCLIP_DEVICE chooses the device.
     """
-    given = [checkpoint is not None, pending, verify_published]
+    given = [checkpoint is not None, pending, verify_published, forget]
     if sum(given) != 1:
         raise InputError(
             "say what to score: `rankclip evaluate CHECKPOINT` one model, `rankclip evaluate --pending` the "
             "runs of the active study, `rankclip evaluate --verify-published` published weights"
         )
-    if pending:
+    if checkpoint is None:
+        chosen = "" if precision == "auto" or verify_published else precision
+        _refuse({"--benchmarks": benchmarks, "--model": model, "--out": out, "--json": json_,
+                 "--shots": shots, "--precision": chosen})  # fmt: skip
+    if forget:
+        _forget()
+    elif pending:
         from rankclip import reproduce
 
         reproduce.evaluate_pending(ROOT)
     elif checkpoint is None:
         _verify_published(precision)
     else:
-        found = _scored(checkpoint, _asked(benchmarks), model, precision, _numbers(shots))
-        _show(found)
-        _write(found, out, json_)
+        wanted, sets = _numbers(shots), _asked(benchmarks)
+        evaluate_output.require_writable(out, json_)
+        if wanted and not any((folder / "train").is_dir() for folder in sets.folders.values()):
+            raise InputError(
+                f"--shots {shots}: none of these sets has a train split here, from which few-shot probes "
+                "learn; `rankclip data benchmarks pull NAME --split train` fetches one"
+            )
+        found = _scored(checkpoint, sets, model, precision, wanted)
+        evaluate_output.show(found)
+        evaluate_output.write(found, out, json_)
+
+
+def _refuse(options: dict[str, object]) -> None:
+    """Raises InputError: an option was given that is of a single checkpoint alone."""
+    for name, value in options.items():
+        if value:
+            raise InputError(f"{name} belongs to `rankclip evaluate CHECKPOINT`; leave it out here")
+
+
+def _forget() -> None:
+    """Deletes the rows of checkpoints of any origin and those of runs of studies.
+
+    Raises:
+        RunError: another process scores there.
+    """
+    from rankclip import lifecycle
+
+    work = ROOT / WORK.parts[0]
+    folders = [*work.glob("*/embeddings"), *work.glob("*/scores/embeddings")]
+    size = sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file())
+    for folder in folders:
+        with lifecycle.lock(folder.parent, wait_s=1):
+            shutil.rmtree(folder)
+    typer.echo(f"{size / 1e6:,.0f} MB of rows deleted from {work}; scores and results are as they were")
 
 
 def _asked(benchmarks: str | None) -> AskedSets:
@@ -90,10 +143,12 @@ def _asked(benchmarks: str | None) -> AskedSets:
         raise InputError(f"{config.PARAMS} is missing here, so no study says which; name --benchmarks")
     study = config.load(ROOT / config.PARAMS) if active else None
     if benchmarks is not None:
-        names = [name for name in benchmarks.split(",") if name]
+        names = [name for word in benchmarks.split(",") if (name := word.strip())]
+        if not names:
+            raise InputError(f"--benchmarks {benchmarks!r} names none; `rankclip list benchmarks` shows them")
     else:
         names = [] if study is None else study.evaluation.names
-    drawn = ROOT / "data" / (study.study.name if study else "") / "benchmarks"
+    drawn = ROOT / "data" / study.study.name / "benchmarks" if study else None
     found = asked_sets.find(names, drawn)
     for line in found.missing.values():
         typer.echo(f"left out: {line}", err=True)
@@ -124,46 +179,48 @@ def _scored(
     from rankclip.training.machine import Machine
 
     work, device = (ROOT / WORK).absolute(), Machine.here().device
-    evaluating.embed_apart(checkpoint, model, sets.folders, work, device, precision)
-    return checkpoint_scores.score(
-        checkpoint, sets, work, model=model, device=device, precision=precision, shots=shots, probes=probes
-    )
+    with _stoppable(), nullcontext() if Path(checkpoint).exists() else _published(checkpoint):
+        evaluating.embed_apart(checkpoint, model, sets.folders, work, device, precision, probes=probes)
+        return checkpoint_scores.score(
+            checkpoint,
+            sets,
+            work,
+            model=model,
+            device=device,
+            precision=precision,
+            shots=shots,
+            probes=probes,
+        )
 
 
-def _show(found: CheckpointScores) -> None:
-    """Prints the table, and what was published of these weights."""
-    from rankclip.evaluation import checkpoint_scores, published, verification
-
-    for line in checkpoint_scores.lines(found.scores):
-        typer.echo(line)
-    how = found.conditions
-    said = ", ".join(f"{kind} differ by {value:.1e} at most" for kind, value in how.differences.items())
-    typer.echo(
-        f"{how.precision} on {how.device}; {how.resize}{f'; from fp32 unit rows of {said}' if said else ''}"
-    )
-    if found.opened.origin is not None:
-        expected = published.official(found.opened.origin, found.opened.model)
-        compared = verification.compare(expected, found.scores)
-        if any(each.found is not None for each in compared):
-            typer.echo("\npublished")
-            for line in verification.lines(compared):
-                typer.echo(line)
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("stopped; what is embedded is kept: the same command goes on from there", err=True)
+        raise
 
 
-def _write(found: CheckpointScores, out: Path | None, json_: Path | None) -> None:
-    """Writes what was asked for: `scores.json` is ours, `clip_benchmark/*.json` theirs."""
-    from rankclip import files
-    from rankclip.evaluation import results
+@contextmanager
+def _published(checkpoint: str) -> Iterator[None]:
+    """Weights that open_clip fetches, or has kept.
 
-    if json_ is not None:
-        files.write_json(json_, found.ours())
-    if out is None:
-        return
-    results.write_scores(out, found.identity, found.scores, found.conditions)
-    for name, content in found.theirs().items():
-        files.write_json(out / "clip_benchmark" / name, content)
-    files.write_json(out / "scores.json", found.ours())
-    typer.echo(f"{out} holds the numbers, and clip_benchmark/ the form of CLIP_benchmark")
+    Raises:
+        InputError: it has not, and the hub cannot be reached.
+    """
+    from rankclip.data.benchmarks import hub
+
+    with hub.quick_to_fail() as why:
+        try:
+            yield
+        except InputError as error:
+            if not why or error.__cause__ is None:  # the latter: there are no such weights
+                raise
+            raise InputError(
+                f"the weights {checkpoint} are not kept here, and {why}; check the network, HF_ENDPOINT and "
+                "HF_HUB_OFFLINE, or fetch them elsewhere and give the file, with --model"
+            ) from error
 
 
 def _verify_published(precision: Literal["auto", "fp32", "bf16"]) -> None:
@@ -183,7 +240,7 @@ def _verify_published(precision: Literal["auto", "fp32", "bf16"]) -> None:
         raise InputError("no set is here of which open_clip published numbers; fetch one as said above")
     wrong = 0
     for check in plan.checks:
-        sets = asked_sets.find(check.benchmarks, ROOT)
+        sets = asked_sets.find(check.benchmarks, None)
         tag, exact = f"{check.model}:{check.pretrained}", "fp32" if precision == "auto" else precision
         found = _scored(tag, sets, None, exact, [], probes=False)
         compared = verification.compare(check.expected, found.scores)

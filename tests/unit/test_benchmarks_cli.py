@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from rankclip.data.benchmarks import benchmark_folder, places
+from rankclip.data.benchmarks import benchmark_folder, places, public, pull
 from rankclip.data.benchmarks.benchmark_folder import Sample
 from rankclip.data.benchmarks.public_sets import SETS
 from rankclip.data_cli import app
@@ -72,6 +73,28 @@ def test_what_is_pulled_verifies_until_a_byte_differs(web: Hub) -> None:
     assert sum_.endswith(": 1 wrong")
 
 
+def test_a_damaged_record_keeps_nobody_from_the_other_sets(web: Hub) -> None:
+    call("pull", "cars")
+    damaged = places.root() / "wds_food101" / "record.json"
+    damaged.parent.mkdir()
+    damaged.write_text("{}")
+    assert (state("cars"), state("food101")) == ("test", "damaged")
+    wrong, sum_, fine = call("verify", code=1)
+    assert fine.endswith(": all right")
+    assert wrong.startswith(f"wrong: {damaged} is not the record of a set (")
+    assert sum_ == f"{damaged.parent}: 1 wrong"
+
+
+def test_a_set_of_which_a_tar_is_damaged_is_checked_to_the_end(web: Hub) -> None:
+    call("pull", "cars", "--split", "train")
+    tar = places.root() / "wds_cars" / "test" / "0.tar"
+    tar.write_bytes(tar.read_bytes()[:700])
+    differs, cut, sum_ = call("verify", "--deep", code=1)
+    assert differs.startswith(f"wrong: {tar} differs: 700 bytes for ")
+    assert cut.startswith(f"wrong: {tar} is not a whole tar (")
+    assert sum_.endswith(": 2 wrong")
+
+
 def test_an_image_that_does_not_decode_is_named_with_its_key(web: Hub) -> None:
     folder = places.root() / "wds_cars"
     shutil.copytree(web.folders["clip-benchmark/wds_cars"], folder)
@@ -95,6 +118,33 @@ def test_a_set_put_there_by_hand_is_adopted_once(web: Hub) -> None:
     with pytest.raises(InputError, match="has a record; check it with `verify`"):
         call("verify", "--adopt", "cars")
     assert web.listed == []
+
+
+def test_an_interrupted_pull_says_that_it_goes_on(web: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(name: str, splits: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pull, "pull", interrupted)
+    done = CliRunner().invoke(app, ["benchmarks", "pull", "cars"])
+    assert done.exit_code == 130
+    assert done.output == "cars: stopped; the same command goes on where it was\n"
+
+
+def test_a_set_that_may_not_be_read_is_named(web: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = Path.exists
+
+    def refuse(path: Path) -> bool:
+        if path.parent.name == "wds_cars":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return looked(path)
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    assert state("cars") == "-"
+    assert "cars in the folder of public sets may not be read (Permission denied)" in str(
+        public.missing("cars")
+    )
+    with pytest.raises(InputError, match=r"wds_cars cannot be read \(Permission denied\)"):
+        call("verify", "--adopt", "cars")
 
 
 def test_what_cannot_be_done_is_said_in_a_line(web: Hub) -> None:

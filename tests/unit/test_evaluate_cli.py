@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import constants
 from typer.testing import CliRunner
 
-from rankclip import cli, evaluate_cli, files
+from rankclip import cli, evaluate_cli, files, lifecycle
 from rankclip.data.benchmarks import places, write
 from rankclip.errors import InputError, RunError
-from rankclip.evaluation import asked_sets, results, verification
+from rankclip.evaluation import asked_sets, checkpoint_scores, results, verification
 from rankclip.evaluation.checkpoint_scores import CheckpointScores
 from rankclip.evaluation.published import Published
 from rankclip.evaluation.spec import EvaluationSpec
@@ -30,6 +32,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(places.PLACE, str(tmp_path / "public"))
     monkeypatch.setenv("RANKCLIP_DEVICE", "cpu")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens at the port for discarding
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     write.run(DIGITS.benchmarks, DIGITS, tmp_path / "sets")
     (tmp_path / "run").mkdir()
     write_run(tmp_path / "run", ModelSpec(name="shapes-vit"))
@@ -65,6 +69,47 @@ def test_a_second_call_reads_what_the_first_embedded(here: Path) -> None:
     assert (here / "one.json").read_bytes() == (here / "two.json").read_bytes()
 
 
+def test_kept_rows_are_deleted_when_told_so_and_nothing_else(here: Path) -> None:
+    typed(here / "run", "--benchmarks", f" {here / 'sets/wds_digits'} ,", "--json", here / "one.json")
+    of_study = here / "work/shapes/scores"
+    (of_study / "embeddings/0").mkdir(parents=True)
+    (of_study / "embeddings/0/rows.safetensors").write_bytes(bytes(2_000_000))
+    (of_study / "results.parquet").write_bytes(b"kept")
+    assert typed("--forget").startswith(f"2 MB of rows deleted from {here / 'work'}; ")
+    assert not list((here / "work").rglob("*.safetensors"))
+    assert (of_study / "results.parquet").exists()
+    typed(here / "run", "--benchmarks", here / "sets/wds_digits", "--json", here / "two.json")
+    assert (here / "one.json").read_bytes() == (here / "two.json").read_bytes()
+    with lifecycle.lock(of_study):
+        (of_study / "embeddings").mkdir()
+        with pytest.raises(RunError, match=f"{of_study} is in use by process"):
+            typed("--forget")
+
+
+def test_what_cannot_be_written_in_the_end_is_said_in_a_line(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, value: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(files, "write_json", refuse)
+    with pytest.raises(
+        RunError, match=r"one\.json cannot be written \(.*Permission denied.*; name another place"
+    ):
+        typed(here / "run", "--benchmarks", here / "sets/wds_digits", "--json", here / "one.json")
+
+
+def test_an_interrupted_call_says_what_is_kept(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*words: object, **options: object) -> CheckpointScores:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint_scores, "score", interrupted)
+    words = ["evaluate", str(here / "run"), "--benchmarks", str(here / "sets/wds_digits")]
+    done = CliRunner().invoke(cli.app, words)
+    assert done.exit_code == 130
+    assert done.output == "stopped; what is embedded is kept: the same command goes on from there\n"
+
+
 def test_a_set_that_is_not_here_is_left_out_and_said(here: Path) -> None:
     wanted = f"{here / 'sets/wds_digits'},imagenet1k"
     said = typed(here / "run", "--benchmarks", wanted, "--json", here / "scores.json")
@@ -80,13 +125,38 @@ def test_a_set_that_is_not_here_is_left_out_and_said(here: Path) -> None:
         (["run"], r"params\.yaml is missing here, so no study says which; name --benchmarks"),
         (["run", "--benchmarks", "imagenet1k"], "no benchmark that was asked for is here"),
         (["run", "--benchmarks", "cars,carz"], "'carz' is unknown; did you mean cars"),
+        (["run", "--benchmarks", " ,"], "--benchmarks ' ,' names none"),
         (["run", "--benchmarks", "SETS", "--shots", "1,x"], r"--shots '1,x': 'x' is no number"),
+        (["run", "--benchmarks", "SETS", "--shots", "4"], "--shots 4: none of these sets has a train split"),
+        (
+            ["run", "--benchmarks", "SETS", "--model", "RN50"],
+            "run says itself which model it is; leave out --model RN50",
+        ),
+        (
+            ["run", "--benchmarks", "SETS", "--out", "FILE"],
+            "--out .*params: .*params is no folder; name another",
+        ),
+        (["run", "--benchmarks", "SETS", "--json", "FILE/x"], "--json .*params: .*params is no folder"),
+        (
+            ["run", "--benchmarks", "SETS", "--json", "SETS"],
+            r"wds_digits is a folder; give a file, .*scores\.json",
+        ),
+        (["--pending", "--out", "x"], "--out belongs to `rankclip evaluate CHECKPOINT`"),
+        (["--forget", "--precision", "bf16"], "--precision belongs to `rankclip evaluate CHECKPOINT`"),
+        (["--verify-published", "--shots", "1"], "--shots belongs to"),
+        (
+            ["RN50-quickgelu:cc12m", "--benchmarks", "SETS"],
+            "the weights RN50-quickgelu:cc12m are not kept here, and",
+        ),
+        (["RN50:nosuch", "--benchmarks", "SETS"], "RN50 has no pretrained weights 'nosuch'"),
         (["nothing", "--benchmarks", "SETS"], "'nothing' is no folder and no file"),
         (["--verify-published"], "no set is here of which open_clip published numbers"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(here: Path, words: list[str], said: str) -> None:
-    filled = [{"SETS": f"{here}/sets/wds_digits", "run": f"{here}/run"}.get(word, word) for word in words]
+    (here / "params").write_text("a file")
+    known = {"SETS": f"{here}/sets/wds_digits", "run": f"{here}/run", "FILE": f"{here}/params"}
+    filled = [known.get(word, f"{here}/params/x" if word == "FILE/x" else word) for word in words]
     with pytest.raises(InputError, match=said) as raised:
         typed(*filled)
     assert "\n" not in str(raised.value)

@@ -121,6 +121,8 @@ def listing(path: Path, remedy: str) -> dict[str, Span]:
                 spans.setdefault(name, Span(member.offset, member.size))
     except FileNotFoundError:
         raise DataError(f"{path} is missing; {remedy}") from None
+    except PermissionError:
+        raise DataError(f"{path} may not be read by this user; change its permissions") from None
     except (OSError, tar_members.DamagedError) as error:
         raise DataError(f"{path} is not a whole tar ({files.one_line(error)}); {remedy}") from None
     return spans

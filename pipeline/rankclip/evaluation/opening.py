@@ -10,10 +10,11 @@ from rankclip import files
 from rankclip.errors import InputError
 from rankclip.evaluation.row_files import tensors_digest
 from rankclip.models import open_clip
-from rankclip.models.open_clip import Encoder
 from rankclip.models.published import PublishedEncoder
 from rankclip.models.rounding import Precision
 from rankclip.models.spec import ModelName, ModelSpec
+from rankclip.models.trained import Encoder, spec_of_run
+from rankclip.models.weights import import_weights, load_weights
 from rankclip.spec import digest
 
 WEIGHTS = "model.safetensors"
@@ -56,10 +57,16 @@ def opened(checkpoint: str, model: str | None, device: str, precision: Precision
         precision: of products of matrices and convolutions.
 
     Raises:
-        InputError: there is no such thing, it is of another model, or it cannot be fetched.
+        InputError: there is no such thing, it is of another model, it cannot be fetched, or a model is given
+            for what says itself which it is.
         DataError: the folder is damaged.
     """
     path = Path(checkpoint)
+    if model is not None and not path.is_file() and (path.is_dir() or ":" in checkpoint):
+        raise InputError(
+            f"{checkpoint} says itself which model it is; leave out --model {model}, which is for a file of "
+            "weights"
+        )
     if path.is_dir():
         return _folder(path, device, precision)
     if path.is_file():
@@ -84,9 +91,9 @@ def _folder(path: Path, device: str, precision: Precision) -> Opened:
             f"{path} holds no model: neither {WEIGHTS} with record.json, as a run does, nor "
             "open_clip_config.json; give the folder of a finished run, runs/STUDY/ARM/seed-K say"
         )
-    spec = open_clip.spec_of_run(path)
+    spec = spec_of_run(path)
     record = files.read_json(path / "record.json")
-    encoder = Encoder(open_clip.load_weights(spec, weights).to(device), spec, precision=precision)
+    encoder = Encoder(load_weights(spec, weights).to(device), spec, precision=precision)
     config, sha256 = digest(record["config"]), files.sha256(weights)
     return Opened(encoder, str(path), spec.name, str(path), sha256, config, record.get("origin"))
 
@@ -96,7 +103,7 @@ def _file(path: Path, model: str | None, device: str, precision: Precision) -> O
         said = f"--model {model} is not known" if model else "a file does not say which model it is of"
         raise InputError(f"{path}: {said}; give --model, one of {', '.join(get_args(ModelName))}")
     spec = ModelSpec.model_validate({"name": model})
-    encoder = Encoder(open_clip.import_weights(spec, path).to(device), spec, precision=precision)
+    encoder = Encoder(import_weights(spec, path).to(device), spec, precision=precision)
     return Opened(encoder, str(path), spec.name, str(path), files.sha256(path), digest(spec.dump()))
 
 
@@ -105,7 +112,7 @@ def _tag(name: str, tag: str, device: str, precision: Precision) -> Opened:
     if name not in get_args(ModelName) or not open_clip.prepares_as_ours(name, tag):
         return _published(name, tag, f"{name}:{tag}", device, precision)
     spec = ModelSpec.model_validate({"name": name})
-    encoder = Encoder(open_clip.import_weights(spec, path).to(device), spec, precision=precision)
+    encoder = Encoder(import_weights(spec, path).to(device), spec, precision=precision)
     return Opened(encoder, f"{name}:{tag}", name, tag, files.sha256(path), digest(spec.dump()))
 
 

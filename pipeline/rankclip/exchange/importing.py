@@ -8,9 +8,11 @@ from typing import Literal
 from pydantic import ValidationError
 
 from rankclip import files
+from rankclip.data.benchmarks import hub
 from rankclip.errors import InputError
 from rankclip.models import open_clip
 from rankclip.models.spec import FILE, ModelSpec
+from rankclip.models.weights import import_weights, save_weights
 from rankclip.spec import digest
 
 Origin = Literal["open_clip", "rankclip-official", "cyclip"]
@@ -41,9 +43,10 @@ def import_(weights: str, origin: Origin, model: str, out: Path) -> ModelSpec:
     if out.exists() and not imported(out):
         raise InputError(f"{out} is there and holds no imported model; name another folder for --out")
     if origin == "open_clip" and not path.exists() and not FILE.search(weights):
-        path = open_clip.fetch_tag(spec.name, weights)
-    model_here = open_clip.import_weights(spec, path)
-    open_clip.save_weights(model_here, spec, out / WEIGHTS)
+        with hub.quick_to_fail():
+            path = open_clip.fetch_tag(spec.name, weights)
+    model_here = import_weights(spec, path)
+    save_weights(model_here, spec, out / WEIGHTS)
     source = files.sha256(path)
     parameters = sum(each.numel() for each in model_here.parameters())
     files.write_record(

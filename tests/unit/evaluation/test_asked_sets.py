@@ -26,6 +26,22 @@ def test_sets_of_the_study_and_folders_are_found_in_the_order_asked(known: Known
     assert found.missing == {}
 
 
+def test_the_folder_one_is_in_is_found_by_its_name(known: Known, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(known.folder / "wds_pairs" / "test")
+    assert asked_sets.find(["../"], known.folder).folders == {"pairs": known.folder / "wds_pairs"}
+
+
+def test_a_folder_that_is_no_set_is_told_before_anything_is_opened(
+    known: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(known.folder)
+    said = r"^wds_pairs/test has no test/; give a folder that holds classnames\.txt and test/$"
+    with pytest.raises(InputError, match=said):
+        asked_sets.find(["wds_pairs/test"], None)
+    with pytest.raises(InputError, match=r"'wds_pairs' is unknown; did you mean \./wds_pairs\?.*there are$"):
+        asked_sets.find(["wds_pairs"], None)
+
+
 def test_what_is_not_here_is_named_with_the_remedy(known: Known) -> None:
     found = asked_sets.find(["letters", "imagenet1k", "sugarcrepe"], known.folder)
     assert list(found.folders) == ["letters"]
@@ -40,6 +56,8 @@ def test_what_is_not_here_is_named_with_the_remedy(known: Known) -> None:
         (["imagenet"], r"did you mean imagenet1k\?"),
         (["letters", "letters"], "letters is asked for twice"),
         (["./nothing"], "./nothing is no folder"),
+        (["vtab/cifar10"], r"vtab/cifar10 is no folder; did you mean vtab-cifar10\?"),
+        (["letters:val"], r"'letters:val' is unknown; did you mean letters\? it is always the test split"),
     ],
 )
 def test_what_is_meant_is_asked_in_a_line(known: Known, names: list[str], said: str) -> None:

@@ -15,11 +15,12 @@ from rankclip import files
 from rankclip.errors import InputError
 from rankclip.evaluation import opening
 from rankclip.evaluation.opening import Opened
+from rankclip.evaluation.store import rows_folder
 from rankclip.exchange import exporting
 from rankclip.models import open_clip as door
-from rankclip.models.open_clip import Encoder
 from rankclip.models.published import PublishedEncoder
 from rankclip.models.spec import ModelSpec
+from rankclip.models.trained import Encoder
 from tests.unit.evaluation.known import drawing
 from tests.unit.exchange.trained import write_run
 
@@ -77,6 +78,35 @@ def test_a_file_of_weights_needs_the_name_of_its_model(run: Path, tmp_path: Path
         opened(path, "RN51")
     with pytest.raises(InputError, match="holds another model than shapes-rn"):
         opened(path, "shapes-rn")
+
+
+def test_one_file_as_two_models_is_two_checkpoints_to_whoever_keeps_rows(run: Path, tmp_path: Path) -> None:
+    model = door.build(SPEC, seed=0)
+    plain, other = (
+        rows_folder(tmp_path, "weights", Encoder(model, ModelSpec.model_validate({"name": name})), "cpu")
+        for name in ("RN50", "RN50-quickgelu")
+    )
+    assert plain != other
+
+
+def test_a_folder_whose_configuration_changed_is_another_checkpoint_to_whoever_keeps_rows(
+    run: Path, tmp_path: Path
+) -> None:
+    exporting.export(run, "open_clip", tmp_path / "out")
+    (tmp_path / "out" / "record.json").unlink()
+    file = tmp_path / "out" / "open_clip_config.json"
+    config = files.read_json(file)
+    places = set()
+    for part, name, value in (
+        ("model_cfg", "quick_gelu", False),
+        ("model_cfg", "quick_gelu", True),
+        ("preprocess_cfg", "mean", [0.0, 0.0, 0.0]),
+        ("preprocess_cfg", "interpolation", "bilinear"),
+    ):
+        files.write_json(file, config | {part: config[part] | {name: value}})
+        found = opened(tmp_path / "out")
+        places.add(rows_folder(tmp_path, found.checkpoint_digest, found.encoder, "cpu"))
+    assert len(places) == 4
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def _samples(archive: Path, classes: int) -> Iterator[Sample]:
                 if extension not in IMAGE_EXTENSIONS or path.name.startswith("."):
                     continue
                 label = path.parent.name
-                if not (label.isascii() and label.isdecimal() and int(label) < classes):
+                if not (benchmark_folder.is_count(label) and int(label) < classes):
                     raise DataError(f"{archive}: {path} lies in no folder of a label, 0 to {classes - 1}")
                 if member.size > MAX_IMAGE:
                     raise DataError(f"{archive}: {path} has {member.size:,} bytes, more than any image has")

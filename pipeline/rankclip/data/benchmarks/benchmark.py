@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +25,8 @@ class Sample:
     """Of the image's format: one of `IMAGE_EXTENSIONS`."""
     label: int | None = None
     captions: tuple[str, ...] = ()
+    tar: str = field(default="", compare=False)
+    """Name of the tar that it was read from, if it was."""
 
 
 @dataclass(frozen=True)

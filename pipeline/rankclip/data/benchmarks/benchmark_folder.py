@@ -13,11 +13,12 @@ A public set has a record.json beside these (`record`), from which its digests a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from rankclip import files
-from rankclip.data import tars
+from rankclip.data import tar_members, tars
 from rankclip.data.benchmarks.benchmark import (
     IMAGE_EXTENSIONS,
     BenchmarkSplit,
@@ -37,6 +38,7 @@ __all__ = [
     "SplitInfo",
     "count",
     "describe",
+    "is_count",
     "read_split",
     "shard_count",
     "stream",
@@ -78,12 +80,18 @@ def stream(folder: Path, split: str) -> Iterator[Sample]:
     """The samples of one split in the order of its files; one image is in memory at a time.
 
     Raises:
-        DataError: a file is missing or damaged, an image has no annotation, a label is of no class, or there
-            are no images.
+        DataError: a file is missing or damaged, there are more tars than nshards.txt says, a tar has a file
+            twice, an image has no annotation, a label is of no class, or there are no images.
     """
     task, classnames, _ = about(folder)
     empty = True
-    for number in range(shard_count(folder / split / "nshards.txt")):
+    count = shard_count(folder / split / "nshards.txt")
+    if (folder / split / f"{count}.tar").exists():
+        raise DataError(
+            f"{folder / split / 'nshards.txt'} says {count}, but there is a {count}.tar too (the first is "
+            f"0.tar): say how many are meant; {REMEDY}"
+        )
+    for number in range(count):
         for sample in _read_tar(folder / split / f"{number}.tar", task, len(classnames)):
             empty = False
             yield sample
@@ -106,8 +114,15 @@ def describe(folder: Path, split: str) -> SplitInfo:
     return SplitInfo(name, split, task, classnames, templates, digest, images, captions)
 
 
-def count(folder: Path, split: str) -> tuple[str, int, int]:
+def count(
+    folder: Path, split: str, advance: Callable[[int], object] = lambda images: None
+) -> tuple[str, int, int]:
     """Digest of a split, its images and their captions, by reading all of it, an image at a time.
+
+    Args:
+        folder: of the set.
+        split: that is read.
+        advance: is told of each image.
 
     Raises:
         DataError: as `stream`.
@@ -120,6 +135,7 @@ def count(folder: Path, split: str) -> tuple[str, int, int]:
         for sample in stream(folder, split):
             images += 1
             captions += len(sample.captions)
+            advance(1)
             yield sample
 
     digest = content_digest(counted(), classnames, templates)
@@ -153,21 +169,36 @@ def shard_count(path: Path) -> int:
         DataError: it is missing or holds no number.
     """
     text = "".join(lines(path))
-    if not text.isdecimal():
+    if not is_count(text):
         raise DataError(f"{path} says {text[:40]!r}, which is not a number of tars; {REMEDY}")
     return int(text)
+
+
+def is_count(text: str) -> bool:
+    """Whether text is a whole number that can be one of labels or tars."""
+    return text.isascii() and text.isdecimal() and len(text) < 10
 
 
 def _read_tar(path: Path, task: Task, classes: int) -> Iterator[Sample]:
     """The samples of one tar, in its order; names are grouped up to the first dot, as webdataset does."""
     groups: dict[str, dict[str, str]] = {}
     with tars.Reader(path, REMEDY) as tar:
+        _refuse_twice(path)
         for member in tar.spans:
             parent, slash, base = member.rpartition("/")
             stem, _, extension = base.partition(".")
             groups.setdefault(parent + slash + stem, {})[extension.lower()] = member
         for key, members in groups.items():
             yield _read_sample(tar, key, members, task, classes)
+
+
+def _refuse_twice(path: Path) -> None:
+    """Refuses a tar with two files of one name, of which other readers take another or both."""
+    with path.open("rb") as file:
+        names = Counter(member.name for member in tar_members.members(tars.Seeking(file)))
+    for name, times in names.items():
+        if times > 1:
+            raise DataError(f"{path} has {times} files {name.decode('utf-8', 'replace')}; {REMEDY}")
 
 
 def _read_sample(tar: tars.Reader, key: str, members: dict[str, str], task: Task, classes: int) -> Sample:
@@ -183,10 +214,13 @@ def _read_sample(tar: tars.Reader, key: str, members: dict[str, str], task: Task
         raise DataError(f"{tar.path}: {note} is not UTF-8; {REMEDY}") from None
     if task == "retrieval":
         captions = tuple(text.splitlines())
-        if not captions:
+        if not text.strip():
             raise DataError(f"{tar.path}: {note} holds no caption; {REMEDY}")
-        return Sample(key, image, extension, captions=captions)
+        return Sample(key, image, extension, captions=captions, tar=tar.path.name)
     label = text.strip()
-    if not (label.isascii() and label.isdecimal() and int(label) < classes):
-        raise DataError(f"{tar.path}: label {label[:40]!r} of {key} is not in 0 to {classes - 1}; {REMEDY}")
-    return Sample(key, image, extension, label=int(label))
+    if not (is_count(label) and int(label) < classes):
+        raise DataError(
+            f"{tar.path}: label {label[:40]!r} of {key} is not in 0 to {classes - 1}, the lines of "
+            f"classnames.txt; {REMEDY}"
+        )
+    return Sample(key, image, extension, label=int(label), tar=tar.path.name)

@@ -93,11 +93,9 @@ def image_files(folder: Path, names: Sequence[str]) -> tuple[Path, ...]:
     found = tuple(folder / name for name in names)
     missing = [file for file in found if not file.is_file()]
     if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise DataError(
-            f"{missing[0]}{more} of {len(found)} images are missing; unpack COCO's "
-            f"{missing[0].parent.name}.zip in {folder}"
-        )
+        others = len(missing) - 1
+        what = f"and {others} more of {len(found)} images are missing" if others else "is missing"
+        raise DataError(f"{missing[0]} {what}; unpack COCO's {missing[0].parent.name}.zip in {folder}")
     return found
 
 

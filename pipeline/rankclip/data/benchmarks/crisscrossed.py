@@ -23,6 +23,9 @@ from rankclip.data.benchmarks.content import SplitName
 from rankclip.errors import DataError
 
 NAME = "crisscrossed"
+FEWEST = 4
+"""Queries of a table, since a sample takes half of them and correlates."""
+
 REMEDY = "put the files of data/ of github.com/google-research-datasets/Crisscrossed-Captions there"
 
 Kind = Literal["image_image", "text_text", "image_text"]
@@ -133,6 +136,8 @@ def _read(path: Path, layout: Layout) -> Rows:
         raise DataError(f"{path} {what} ({files.one_line(error)}); {REMEDY}") from None
     if not rows:
         raise DataError(f"{path} holds no rating; {REMEDY}")
+    if (queries := len({row[0] for row in rows})) < FEWEST:
+        raise DataError(f"{path} rates {queries} queries alone, fewer than {FEWEST}: is it whole? {REMEDY}")
     return rows
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,9 @@ from rankclip.errors import DataError, InputError, RunError, disk_full
 
 TIMEOUT_S = 30.0
 """For the list of a repository's files."""
+
+ANSWER_S = 5.0
+"""Within which a hub answers that can be reached."""
 
 BLOCK = 1 << 20
 
@@ -75,6 +79,34 @@ def repository(name: str, revision: str | None = None) -> Repository:
     return Repository(name, info.sha, found)
 
 
+@contextmanager
+def quick_to_fail() -> Iterator[str]:
+    """Where the hub does not answer, its client uses only what it has kept while the block runs.
+
+    It would ask again for half a minute for every file, and open_clip looks for a checkpoint under two names.
+    Yields why the hub cannot be reached, in half a line; nothing where it answers.
+    """
+    from huggingface_hub import constants
+
+    chosen, why = constants.HF_HUB_OFFLINE, unreachable()
+    constants.HF_HUB_OFFLINE = chosen or bool(why)
+    try:
+        yield why
+    finally:
+        constants.HF_HUB_OFFLINE = chosen
+
+
+def unreachable() -> str:
+    """Why the hub cannot be reached, in half a line; empty where it answers, whatever it says."""
+    from huggingface_hub.utils import get_session
+
+    try:
+        get_session().head(endpoint(), timeout=ANSWER_S)
+    except Exception as error:  # of whichever HTTP library the client is made with
+        return f"{endpoint()} cannot be reached ({files.one_line(error)})"
+    return ""
+
+
 def fetch(source: Repository, file: HubFile, target: Path, advance: Callable[[int], object]) -> None:
     """Fetches a file to `target`; one that is there and whole stays, a part of it is continued.
 
@@ -84,6 +116,7 @@ def fetch(source: Repository, file: HubFile, target: Path, advance: Callable[[in
     Raises:
         InputError: as `repository`.
         RunError: the hub cannot be reached or fails, or what came is not what it lists.
+        OSError: with the path as its file name, where the part cannot be written.
     """
     if is_whole(target, file):
         advance(file.size)
@@ -99,9 +132,8 @@ def fetch(source: Repository, file: HubFile, target: Path, advance: Callable[[in
             if done < file.size:
                 _get(source, file, sink, done)
     except OSError as error:
-        if disk_full(error):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(part)) from error
-        raise
+        number = errno.ENOSPC if disk_full(error) else error.errno or errno.EIO
+        raise OSError(number, os.strerror(number), str(part)) from error
     if not is_whole(part, file):
         part.unlink()
         raise RunError(
@@ -128,15 +160,23 @@ def _digest(path: Path, file: HubFile) -> str:
 
 
 def _get(source: Repository, file: HubFile, sink: _Counted, done: int) -> None:
-    from huggingface_hub import hf_hub_url
-    from huggingface_hub.file_download import http_get
+    from huggingface_hub import constants, hf_hub_url
+    from huggingface_hub.file_download import http_get, logger
     from huggingface_hub.utils import build_hf_headers, disable_progress_bars
 
     disable_progress_bars()  # ours shows the whole set
+    # a break loses what is not written: 10 MB by default, which a bad line might never get in one piece
+    constants.DOWNLOAD_CHUNK_SIZE = min(constants.DOWNLOAD_CHUNK_SIZE, BLOCK)
+    logger.setLevel(logging.ERROR)  # else two lines in the middle of it for every break
     address = hf_hub_url(
         source.name, file.path, repo_type="dataset", revision=source.revision, endpoint=endpoint()
     )
-    http_get(address, sink, resume_size=done, headers=build_hf_headers(), expected_size=file.size)
+    # no expected size: `fetch` says more clearly, and deletes, what has another
+    http_get(address, sink, resume_size=done, headers=build_hf_headers())
+
+
+class _NotWrittenError(OSError):
+    """What is wrong with the disk, and not with the network."""
 
 
 class _Counted(io.BufferedWriter):
@@ -147,7 +187,10 @@ class _Counted(io.BufferedWriter):
         self._advance = advance
 
     def write(self, data: Any, /) -> int:
-        written = super().write(data)
+        try:
+            written = super().write(data)
+        except OSError as error:
+            raise _NotWrittenError(error.errno, error.strerror) from error
         self._advance(written)
         return written
 
@@ -180,15 +223,16 @@ def _explained(name: str) -> Iterator[None]:
         ) from None
     except errors.HfHubHTTPError as error:
         code = error.response.status_code
-        said = f"{endpoint()} answers {code} for {name}"
+        said = f"{endpoint()} answers {code} {error.response.reason_phrase}".rstrip() + f" for {name}"
         if code in (401, 403):
             raise InputError(f"{said}; give a token that may read it in HF_TOKEN") from None
         raise RunError(f"{said}; give the same command again later, what is fetched is kept") from None
     except Exception as error:
         # of whichever HTTP library the client is made with, beside OSError
-        if disk_full(error):
+        if isinstance(error, _NotWrittenError) or disk_full(error):
             raise
         raise RunError(
-            f"{endpoint()} cannot be reached for {name} ({files.one_line(error)}); check the network, "
-            "HF_ENDPOINT and HF_HUB_OFFLINE, then give the same command again: what is fetched is kept"
+            f"{endpoint()} cannot be reached or breaks off for {name} ({files.one_line(error)}); check the "
+            "network, HF_ENDPOINT and HF_HUB_OFFLINE, then give the same command again: what is fetched is "
+            "kept"
         ) from None

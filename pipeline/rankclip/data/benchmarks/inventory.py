@@ -11,7 +11,7 @@ from rankclip.data import bars, images
 from rankclip.data.benchmarks import benchmark_folder
 from rankclip.data.benchmarks.set_record import RECORD, read_record
 from rankclip.data.benchmarks.set_texts import CLASSNAMES, TEMPLATES, TYPE, about
-from rankclip.errors import InputError
+from rankclip.errors import DataError, InputError
 from rankclip.spec import digest
 
 SPLITS = ("test", "train")
@@ -31,9 +31,15 @@ def write(folder: Path, splits: Sequence[str], repository: str, revision: str) -
     task, classnames, _ = about(folder)
     counted: dict[str, dict[str, Any]] = {}
     for split in splits:
-        content, count, captions = benchmark_folder.count(folder, split)
+        with bars.bar(f"{folder.name}/{split}: reading", None, "images") as advance:
+            content, count, captions = benchmark_folder.count(folder, split, advance)
         counted[split] = {"images": count, "captions": captions, "digest": content}
-    listed = {path: sizes(folder / path) for path in paths(folder, splits)}
+    listed: dict[str, dict[str, Any]] = {}
+    wanted = paths(folder, splits)
+    with bars.bar(f"{folder.name}: digests", len(wanted), "files") as advance:
+        for path in wanted:
+            listed[path] = sizes(folder / path)
+            advance(1, path)
     record = {
         "name": folder.name.removeprefix("wds_"),
         "repository": repository,
@@ -57,9 +63,12 @@ def adopt(folder: Path) -> dict[str, Any]:
         InputError: there is no test split, or the set has a record that tells of where it came from.
         DataError: the set cannot be read.
     """
-    if (folder / RECORD).exists():
+    try:
+        recorded, splits = (folder / RECORD).exists(), there(folder)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read ({error.strerror}); let it be read") from None
+    if recorded:
         raise InputError(f"{folder} has a record; check it with `verify`, or delete {folder / RECORD} first")
-    splits = there(folder)
     if "test" not in splits:
         raise InputError(
             f"{folder / 'test'} holds no nshards.txt: a set is classnames.txt, "
@@ -104,25 +113,31 @@ def faults(folder: Path, deep: bool) -> Iterator[str]:
         DataError: there is no record, or it is damaged.
     """
     record = read_record(folder)
-    for path, known in record["files"].items():
-        file = folder / path
-        if not file.is_file():
-            yield f"{file} is missing"
-        elif (found := sizes(file)) != known:
-            yield f"{file} differs: {found['bytes']:,} bytes for {known['bytes']:,}, sha256 {found['sha256']}"
+    with bars.bar(f"{folder.name}: digests", len(record["files"]), "files") as advance:
+        for path, known in record["files"].items():
+            advance(1, path)
+            file = folder / path
+            if not file.is_file():
+                yield f"{file} is missing"
+            elif (found := sizes(file)) != known:
+                size = f"{found['bytes']:,} bytes for {known['bytes']:,}"
+                yield f"{file} differs: {size}, sha256 {found['sha256']}"
     if deep:
         for split in record["splits"]:
             yield from undecoded(folder, split, record["splits"][split]["images"])
 
 
 def undecoded(folder: Path, split: str, count: int) -> Iterator[str]:
-    """Images of a split that cannot be decoded, a line each."""
+    """Images of a split that cannot be decoded, a line each; last what keeps the rest from being read."""
     with bars.bar(f"{folder.name} {split}", count, "images") as advance:
-        for sample in benchmark_folder.stream(folder, split):
-            try:
-                with images.opened(sample.image) as image:
-                    image.load()
-            except Exception as error:  # decoders fail on damaged bytes in every way there is
-                why = files.one_line(error)
-                yield f"{folder / split}: the image of {sample.key} cannot be decoded ({why})"
-            advance(1)
+        try:
+            for sample in benchmark_folder.stream(folder, split):
+                try:
+                    with images.opened(sample.image) as image:
+                        image.load()
+                except Exception as error:  # decoders fail on damaged bytes in every way there is
+                    why = files.one_line(error)
+                    yield f"{folder / split}: the image of {sample.key} cannot be decoded ({why})"
+                advance(1)
+        except DataError as error:
+            yield str(error)

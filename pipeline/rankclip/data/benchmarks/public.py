@@ -67,9 +67,13 @@ def missing(name: str) -> str | None:
         return said and said.replace(str(root()), FOLDER)
     folder = root() / f"wds_{name}"
     pull = f"`rankclip data benchmarks pull {name}`"
-    if not folder.exists():
+    try:
+        there, recorded = folder.exists(), (folder / RECORD).exists()
+    except OSError as error:
+        return f"{name} in {FOLDER} may not be read ({error.strerror}); let it be read"
+    if not there:
         return f"{name} is not in {FOLDER}; fetch it with {pull}"
-    if not (folder / RECORD).exists():
+    if not recorded:
         return (
             f"{name} has no record.json in {FOLDER}: {pull} ends a pull that was interrupted, "
             f"`rankclip data benchmarks verify --adopt {name}` takes what was put there by hand"

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import logging
+import os
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rankclip import lifecycle
 from rankclip.data import bars
-from rankclip.data.benchmarks import archive, hub, inventory
+from rankclip.data.benchmarks import archive, hub, inventory, judged
 from rankclip.data.benchmarks.places import root
 from rankclip.data.benchmarks.public_sets import CLASS_TEXTS, SETS, PublicSet
 from rankclip.data.benchmarks.set_record import RECORD, read_record, recorded
 from rankclip.data.benchmarks.set_texts import CLASSNAMES, TEMPLATES, TYPE
-from rankclip.errors import DataError, InputError, RunError
+from rankclip.errors import DataError, InputError, RunError, disk_full
 
 SPARE = 1 << 28
 """Bytes of the disk that stay free."""
+
+MB = 10**6
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +38,14 @@ def known(names: Sequence[str]) -> list[str]:
         InputError: there is no such set; the line names the nearest.
     """
     for name in names:
+        if name in judged.NAMES:
+            raise InputError(
+                f"{name} is on no hub: its makers and COCO's give its files; docs/evaluation.md says which"
+            )
         if name not in SETS:
-            near = [each for each in SETS if name in each] or difflib.get_close_matches(name, SETS, n=1)
+            # as the hub and CLIP_benchmark write it
+            plain = name.removeprefix("clip-benchmark/").removeprefix("wds_").replace("/", "-")
+            near = [each for each in SETS if plain in each] or difflib.get_close_matches(plain, SETS, n=1)
             meant = f"did you mean {' or '.join(near)}? " if near else ""
             raise InputError(
                 f"no public set is named {name!r}; {meant}`rankclip data benchmarks list` has all"
@@ -48,13 +60,14 @@ def pull(name: str, splits: Sequence[str]) -> str:
 
     Raises:
         InputError: the set has no such split, or the hub does not give it.
-        RunError: the hub cannot be reached, sends something else, or the disk has too little room.
+        RunError: the hub cannot be reached, sends something else, the disk has too little room, or the
+            folder cannot be written.
         DataError: what was fetched is no set, or the set that is there is damaged.
     """
     about, folder = SETS[name], root() / f"wds_{name}"
     if "train" in splits and not about.train:
         raise InputError(f"{name} has no train split; leave --split out")
-    with lifecycle.lock(folder, wait_s=1):
+    with writing(folder), lifecycle.lock(folder, wait_s=1):
         record = read_record(folder) if (folder / RECORD).exists() else {}
         present = list(record.get("splits", ()))
         if not set(splits) - set(present) and _is_intact(folder, present):
@@ -68,6 +81,24 @@ def pull(name: str, splits: Sequence[str]) -> str:
     if (found := made["splits"]["test"]["images"]) != about.images:
         log.warning("%s has %s test images, but %s are expected of it", name, found, about.images)
     return described(folder, made)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """What keeps a set's folder from being written, as a line; that the disk is full every command says.
+
+    Raises:
+        RunError: a file cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if disk_full(error):
+            raise
+        raise RunError(
+            f"{error.filename or folder} cannot be written ({os.strerror(error.errno or errno.EIO)}); let it "
+            "be written, or name another folder in RANKCLIP_BENCHMARKS"
+        ) from error
 
 
 def described(folder: Path, record: dict[str, Any]) -> str:
@@ -92,8 +123,8 @@ def _from_layout(
     ]
     _fetch(source, [*texts, *counts, *sorted(tars, key=_number)], folder, folder.name)
     for split in splits:
-        listed = {f"{split}/{number}.tar" for number in range(inventory.shards(folder, split))}
-        if absent := sorted(listed - set(tars), key=_number):
+        count = inventory.shards(folder, split)
+        if absent := [path for path in _names(split, count, len(tars)) if path not in tars]:
             raise DataError(f"{about.repository} has no {absent[0]}, which its {split}/nshards.txt counts")
     return source
 
@@ -128,9 +159,10 @@ def _fetch(source: hub.Repository, paths: Sequence[str], folder: Path, title: st
     wanted = [source.files[path] for path in paths]
     total = sum(file.size for file in wanted)
     require_room(folder, total * room - sum(_bytes_there(folder / file.path) for file in wanted))
-    with bars.bar(title, total, "bytes") as advance:
+    with bars.bar(title, total // MB, "MB") as advance:
+        told = _megabytes(advance)
         for file in wanted:
-            hub.fetch(source, file, folder / file.path, _saying(advance, file.path))
+            hub.fetch(source, file, folder / file.path, partial(told, file.path))
 
 
 def require_room(folder: Path, size: int) -> None:
@@ -142,8 +174,8 @@ def require_room(folder: Path, size: int) -> None:
     free = shutil.disk_usage(folder).free
     if size > 0 and free < size + SPARE:
         raise RunError(
-            f"{folder} needs {size / 1e9:,.1f} GB more, but its disk has {free / 1e9:,.1f} GB free; make "
-            "room, or name another folder in RANKCLIP_BENCHMARKS"
+            f"{folder} needs {size / MB:,.0f} MB more and {SPARE / MB:,.0f} to spare, but its disk has "
+            f"{free / MB:,.0f} MB free; make room, or name another folder in RANKCLIP_BENCHMARKS"
         )
 
 
@@ -153,8 +185,21 @@ def _bytes_there(path: Path) -> int:
     return sum(place.stat().st_size for place in places if place.is_file())
 
 
-def _saying(advance: bars.Advance, path: str) -> Callable[[int], None]:
-    return lambda count: advance(count, path)
+def _names(split: str, count: int, there: int) -> Iterator[str]:
+    """The tars that a split of `count` must have, of a count out of all reason no more than show it."""
+    return (f"{split}/{number}.tar" for number in range(min(count, there + 1)))
+
+
+def _megabytes(advance: bars.Advance) -> Callable[[str, int], None]:
+    """What is told of a file's path and the bytes that came of it, and tells `advance` whole megabytes."""
+    seen = 0
+
+    def told(path: str, count: int) -> None:
+        nonlocal seen
+        before, seen = seen // MB, seen + count
+        advance(seen // MB - before, path)
+
+    return told
 
 
 def _number(path: str) -> tuple[str, int]:

@@ -18,7 +18,10 @@ def read_record(folder: Path) -> dict[str, Any]:
         DataError: there is none, or it is damaged.
     """
     name, path = folder.name.removeprefix("wds_"), folder / RECORD
-    remedy = f"delete it, then write it again with `rankclip data benchmarks verify --adopt {name}`"
+    remedy = (
+        f"delete it, then `rankclip data benchmarks pull {name}` makes it again, or, for a set that you put "
+        f"there, `rankclip data benchmarks verify --adopt {name}`"
+    )
     record: Any = files.read_json(path, remedy)
     try:
         _ = [(one["digest"], one["images"], one["captions"]) for one in record["splits"].values()]

@@ -11,7 +11,10 @@ from rankclip.data.benchmarks.benchmark import Task, check_line
 from rankclip.errors import DataError, InputError
 
 CLASSNAMES, TEMPLATES, TYPE = "classnames.txt", "zeroshot_classification_templates.txt", "dataset_type.txt"
-REMEDY = "make it again with `dvc repro -f -s benchmarks`, or fetch it with `rankclip data benchmarks pull`"
+REMEDY = (
+    "make it again with `dvc repro -f -s benchmarks`, fetch it with `rankclip data benchmarks pull NAME`, "
+    "or mend it where it is your own"
+)
 NAMED_TWICE = frozenset({"missile", "sunglasses"})
 """Names that two classes of ImageNet have in OpenAI's list, which everybody compares with."""
 
@@ -44,13 +47,16 @@ def about(folder: Path) -> tuple[Task, tuple[str, ...], tuple[str, ...]]:
         DataError: a file is missing or damaged, two classes have one name, or a prompt lacks `{c}`.
     """
     file = folder / TYPE
-    said = "".join(lines(file)).lower() if file.exists() else "classification"
+    said = "".join(lines(file)).lower() if _is_there(file) else "classification"
     if said == "retrieval":
         return "retrieval", (), ()
     if said != "classification":
         raise DataError(
             f"{file} says {said!r}, which is not supported; use a classification or retrieval set"
         )
+    if not _is_there(folder / CLASSNAMES):
+        said = f"a set of captions has a {TYPE} that says retrieval"
+        raise DataError(f"{folder / CLASSNAMES} is missing; {REMEDY}; {said}")
     classnames, templates = lines(folder / CLASSNAMES), lines(folder / TEMPLATES)
     for path, found in ((folder / CLASSNAMES, classnames), (folder / TEMPLATES, templates)):
         if not found or "" in found:
@@ -65,6 +71,13 @@ def about(folder: Path) -> tuple[Task, tuple[str, ...], tuple[str, ...]]:
     return "classification", tuple(classnames), tuple(templates)
 
 
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise DataError(f"{path.parent} cannot be read ({files.one_line(error)}); let it be read") from None
+
+
 def lines(path: Path) -> list[str]:
     """The lines of a text file of a set.
 
@@ -72,7 +85,8 @@ def lines(path: Path) -> list[str]:
         DataError: it is missing or no text.
     """
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        # without the mark that editors on Windows begin a file with, which no class has in its name
+        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except FileNotFoundError:
         raise DataError(f"{path} is missing; {REMEDY}") from None
     except (OSError, UnicodeDecodeError) as error:

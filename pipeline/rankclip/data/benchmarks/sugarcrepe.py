@@ -76,11 +76,12 @@ def _read(path: Path, category: str) -> list[_Row]:
         try:
             name, caption, negative = (value[each] for each in ("filename", "caption", "negative_caption"))
             row = _Row(category, name, one_line(caption), one_line(negative))
+            in_folder = Path(name).name != name
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(
                 f"{path}: {key} lacks filename, caption or negative_caption ({error}); {REMEDY}"
             ) from None
-        if Path(name).name != name or not row.caption or not row.negative:
+        if in_folder or not row.caption or not row.negative:
             raise DataError(
                 f"{path}: {key} has an empty caption or a file name with a folder ({name!r}); {REMEDY}"
             )

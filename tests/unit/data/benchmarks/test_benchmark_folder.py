@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import io
 import re
 import tarfile
 import tracemalloc
@@ -42,6 +44,13 @@ def rewrite(folder: Path, members: dict[str, bytes]) -> None:
     with tars.writing(folder / "test" / "0.tar") as tar:
         for name, blob in members.items():
             tar.add(name, blob)
+
+
+def alone(folder: Path) -> None:
+    """Leaves the first tar of a split alone."""
+    for number in (1, 2):
+        (folder / "test" / f"{number}.tar").unlink()
+    (folder / "test" / "nshards.txt").write_text("1")
 
 
 def test_classification_comes_back_as_written(folder: Path) -> None:
@@ -141,10 +150,13 @@ def test_a_prompt_without_a_place_for_the_class_is_refused(tmp_path: Path) -> No
         write_classes(tmp_path, CLASSES, ["a photo"])
 
 
-@pytest.mark.parametrize("label", ["3", "-1", "circle", "", "1 2", "²"])
+@pytest.mark.parametrize("label", ["3", "-1", "circle", "", "1 2", "²", "9" * 5000])
 def test_a_wrong_label_is_named_with_its_sample(folder: Path, label: str) -> None:
     rewrite(folder, {"s0.png": b"image", "s0.cls": label.encode()})
-    with pytest.raises(DataError, match=rf"0\.tar: label '{label}' of s0 is not in 0 to 2; make it again"):
+    said = (
+        rf"0\.tar: label '{label[:40]}' of s0 is not in 0 to 2, the lines of classnames\.txt; make it again"
+    )
+    with pytest.raises(DataError, match=said):
         read_split(folder, "test")
 
 
@@ -170,10 +182,47 @@ def test_a_missing_file_is_named_with_the_remedy(folder: Path, name: str) -> Non
         read_split(folder, "test")
 
 
-def test_a_count_of_shards_that_is_no_number_is_named(folder: Path) -> None:
-    (folder / "test" / "nshards.txt").write_text("many")
-    with pytest.raises(DataError, match=r"nshards\.txt says 'many'"):
+@pytest.mark.parametrize("said", ["many", "", "9" * 5000])
+def test_a_count_of_shards_that_is_no_number_is_named(folder: Path, said: str) -> None:
+    (folder / "test" / "nshards.txt").write_text(said)
+    with pytest.raises(DataError, match=rf"nshards\.txt says '{said[:40]}', which is not a number of tars"):
         read_split(folder, "test")
+
+
+def test_a_tar_beyond_the_count_is_not_left_out_in_silence(folder: Path) -> None:
+    (folder / "test" / "nshards.txt").write_text("2")
+    with pytest.raises(DataError, match=r"nshards\.txt says 2, but there is a 2\.tar too"):
+        describe(folder, "test")
+
+
+def test_a_name_twice_in_a_tar_is_refused(folder: Path) -> None:
+    with tarfile.open(folder / "test" / "0.tar", "w") as tar:
+        for name, blob in [("s0.png", b"image"), ("s0.cls", b"0"), ("s0.png", b"other")]:
+            member = tarfile.TarInfo(name)
+            member.size = len(blob)
+            tar.addfile(member, io.BytesIO(blob))
+    with pytest.raises(DataError, match=r"0\.tar has 2 files s0\.png; make it again"):
+        read_split(folder, "test")
+
+
+def test_a_mark_at_the_beginning_is_no_part_of_a_class_name(folder: Path) -> None:
+    (folder / "classnames.txt").write_text("\n".join(CLASSES), encoding="utf-8-sig")
+    assert describe(folder, "test").classnames == tuple(CLASSES)
+
+
+def test_a_set_without_class_names_is_told_how_captions_are_announced(folder: Path) -> None:
+    (folder / "classnames.txt").unlink()
+    with pytest.raises(DataError, match=r"a set of captions has a dataset_type\.txt that says retrieval$"):
+        read_split(folder, "test")
+
+
+def test_a_folder_that_may_not_be_read_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    with pytest.raises(DataError, match=rf"^{folder} cannot be read \(.*Permission denied"):
+        describe(folder, "test")
 
 
 def test_a_set_of_a_type_that_is_not_supported_is_refused(folder: Path) -> None:
@@ -183,7 +232,7 @@ def test_a_set_of_a_type_that_is_not_supported_is_refused(folder: Path) -> None:
 
 
 def test_a_public_set_with_folders_in_its_names_is_read(folder: Path) -> None:
-    (folder / "test" / "nshards.txt").write_text("1")
+    alone(folder)
     rewrite(folder, {"x/s0.JPG": b"first", "x/s0.cls": b"2\n", "y/s0.jpg": b"second", "y/s0.cls": b"0"})
     assert [(one.key, one.image, one.label) for one in read_split(folder, "test").samples] == [
         ("x/s0", b"first", 2),
@@ -243,18 +292,20 @@ def test_class_names_and_prompts_that_cannot_be_used_are_named(
 
 
 def test_a_split_without_images_is_named(folder: Path) -> None:
+    alone(folder)
     rewrite(folder, {})
-    (folder / "test" / "nshards.txt").write_text("1")
     with pytest.raises(DataError, match="test holds no images"):
         describe(folder, "test")
+    (folder / "test" / "0.tar").unlink()
     (folder / "test" / "nshards.txt").write_text("0")
     with pytest.raises(DataError, match="test holds no images"):
         list(stream(folder, "test"))
 
 
-def test_an_image_without_a_caption_is_named(folder: Path) -> None:
+@pytest.mark.parametrize("said", [b"", b"  \n"])
+def test_an_image_without_a_caption_is_named(folder: Path, said: bytes) -> None:
     (folder / "dataset_type.txt").write_text("retrieval\n")
-    rewrite(folder, {"s0.png": b"image", "s0.txt": b""})
+    rewrite(folder, {"s0.png": b"image", "s0.txt": said})
     with pytest.raises(DataError, match=r"0\.tar: s0\.txt holds no caption"):
         read_split(folder, "test")
 

@@ -78,7 +78,7 @@ def test_validation_is_another_split_with_other_files(root: Path) -> None:
         ("sis_test.csv", "COCO_val2014_000000000632.jpg", "632.jpg", r"sis_test\.csv line 6 is not a rating"),
         ("sis_test.csv", ",1.25,", ",", r"sis_test\.csv line 6 is not a rating"),
         ("sts_test.csv", "sentid:108", "sentid:999", r"sts_test\.csv rates caption 999, which coco"),
-        ("sis_test.csv", "000000000632.jpg", "000000000633.jpg", r"633\.jpg of 6 images are missing"),
+        ("sis_test.csv", "000000000632.jpg", "000000000633.jpg", r"633\.jpg is missing; unpack"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused_with_file_and_place(
@@ -87,6 +87,13 @@ def test_what_cannot_be_is_refused_with_file_and_place(
     path = root / "crisscrossed" / file
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(DataError, match=message):
+        crisscrossed.load(root, "test")
+
+
+def test_a_table_of_too_few_queries_to_sample_is_refused(root: Path) -> None:
+    path = root / "crisscrossed/sts_test.csv"
+    path.write_text("\n".join(path.read_text().splitlines()[:3]) + "\n")
+    with pytest.raises(DataError, match=r"sts_test\.csv rates 2 queries alone, fewer than 4: is it whole\?"):
         crisscrossed.load(root, "test")
 
 

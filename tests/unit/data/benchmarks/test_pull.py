@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import gzip
 import io
+import resource
 import shutil
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from huggingface_hub import file_download
+from huggingface_hub import constants, file_download
 
 from rankclip import files
 from rankclip.data.benchmarks import benchmark_folder, inventory, places, public, pull
+from rankclip.data.benchmarks import hub as hub_door
 from rankclip.data.benchmarks.benchmark_folder import Sample
 from rankclip.errors import DataError, InputError, RunError
 from tests.unit.data.benchmarks.hub_server import COMMIT, Hub, hub
@@ -89,6 +91,15 @@ def test_a_connection_that_is_cut_in_the_middle_is_continued_there(web: Hub) -> 
     assert list(inventory.faults(folder(), deep=True)) == []
 
 
+def test_a_break_loses_less_than_a_megabyte(web: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    large = [Sample("s0000000", bytes(3_000_000), "jpg", 0)]
+    benchmark_folder.write_split(web.folders[SET], "test", large)
+    monkeypatch.setattr(file_download.constants, "DOWNLOAD_CHUNK_SIZE", 10 << 20)
+    web.dies["test/0.tar"] = 1
+    pull.pull("stl10", ["test"])
+    assert [asked for path, asked in web.asked if path == "test/0.tar"] == [None, f"bytes={1 << 20}-"]
+
+
 def test_a_pull_that_gave_up_goes_on_where_it_stopped(web: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     size = (web.folders[SET] / "test" / "1.tar").stat().st_size
     folder().joinpath("test").mkdir(parents=True)
@@ -124,8 +135,10 @@ def test_bytes_that_are_not_those_listed_are_refused_and_deleted(web: Hub, path:
 
 def test_a_file_that_is_shorter_than_listed_is_refused(web: Hub) -> None:
     web.replaced["test/0.tar"] = (web.folders[SET] / "test" / "0.tar").read_bytes()[:-512]
-    with pytest.raises(RunError, match=r"should be of size \d+ but has size"):
+    said = rf"what .* sent for test/0\.tar of {SET} is not what it lists .* it was deleted"
+    with pytest.raises(RunError, match=said):
         pull.pull("stl10", ["test"])
+    assert not list(folder().rglob("0.tar*")), "to ask for what follows would be refused for ever"
 
 
 def test_what_was_damaged_since_is_fetched_again_and_nothing_else(web: Hub) -> None:
@@ -148,8 +161,9 @@ def test_what_was_damaged_since_is_fetched_again_and_nothing_else(web: Hub) -> N
         (401, "RepoNotFound", InputError, f"has no data set {SET}, or it is private"),
         (404, "RepoNotFound", InputError, f"has no data set {SET}, or it is private"),
         (404, "RevisionNotFound", InputError, "has no longer what it listed"),
-        (403, "", InputError, f"answers 403 for {SET}; give a token"),
-        (500, "", RunError, f"answers 500 for {SET}; give the same command again"),
+        (403, "", InputError, f"answers 403 Forbidden for {SET}; give a token"),
+        (429, "", RunError, f"answers 429 Too Many Requests for {SET}; give the same command again later"),
+        (500, "", RunError, f"answers 500 Internal Server Error for {SET}; give the same command again"),
     ],
 )
 def test_what_a_hub_refuses_is_said_in_a_line(
@@ -177,7 +191,9 @@ def test_a_disk_with_too_little_room_is_told_before_anything_is_fetched(
 ) -> None:
     usage = shutil.disk_usage(".")._replace(free=pull.SPARE + 100)
     monkeypatch.setattr(pull.shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(RunError, match=r"wds_stl10 needs 0\.0 GB more, but its disk has 0\.3 GB free"):
+    with pytest.raises(
+        RunError, match=r"wds_stl10 needs 0 MB more and 268 to spare, but its disk has 268 MB"
+    ):
         pull.pull("stl10", ["test"])
     assert fetched(web) == []
 
@@ -189,6 +205,41 @@ def test_a_disk_that_fills_meanwhile_is_named(web: Hub, monkeypatch: pytest.Monk
     with pytest.raises(OSError, match="No space left") as caught:
         pull.pull("stl10", ["test"])
     assert caught.value.filename == str(folder() / "test" / "0.tar.part")
+
+
+def test_a_part_that_cannot_be_written_is_no_fault_of_the_network(web: Hub) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(RunError, match=r"test/0\.tar\.part cannot be written \(File too large\)"):
+            pull.pull("stl10", ["test"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    pull.pull("stl10", ["test"])
+
+
+def test_a_place_that_is_no_folder_is_named(web: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    places.root().write_text("a file")
+    with pytest.raises(RunError, match=rf"^{folder()} cannot be written \(Not a directory\).*RANKCLIP_BENCH"):
+        pull.pull("stl10", ["test"])
+
+
+def test_a_hub_that_does_not_answer_is_not_asked_again_and_again(
+    web: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with hub_door.quick_to_fail() as why:
+        assert (why, constants.HF_HUB_OFFLINE) == ("", False)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with hub_door.quick_to_fail() as why:
+        assert why.startswith("http://127.0.0.1:9 cannot be reached (")
+        assert constants.HF_HUB_OFFLINE
+    assert not constants.HF_HUB_OFFLINE
+
+
+def test_a_count_of_tars_out_of_all_reason_ends_at_the_first_that_lacks(web: Hub) -> None:
+    (web.folders[SET] / "test" / "nshards.txt").write_text("999999999")
+    with pytest.raises(DataError, match=r"wds_stl10 has no test/2\.tar, which its test/nshards\.txt counts"):
+        pull.pull("stl10", ["test"])
 
 
 def test_a_set_that_lacks_a_tar_is_no_set(web: Hub) -> None:
@@ -204,6 +255,13 @@ def test_a_name_that_is_nearly_right_is_told(web: Hub) -> None:
         pull.known(["cifar10"])
     with pytest.raises(InputError, match="'imagnet1k'; did you mean imagenet1k\\?"):
         pull.known(["stl10", "imagnet1k"])
+    for name in ("wds_cars", "clip-benchmark/wds_cars"):
+        with pytest.raises(InputError, match=f"'{name}'; did you mean cars"):
+            pull.known([name])
+    with pytest.raises(InputError, match=r"'vtab/cifar10'; did you mean vtab-cifar10 or"):
+        pull.known(["vtab/cifar10"])
+    with pytest.raises(InputError, match=r"sugarcrepe is on no hub: .* docs/evaluation"):
+        pull.known(["sugarcrepe"])
     with pytest.raises(InputError, match="imagenet-a has no train split"):
         pull.pull("imagenet-a", ["test", "train"])
 

@@ -40,6 +40,7 @@ def test_an_image_that_is_asked_about_twice_is_there_once(root: Path) -> None:
         ({"3": {"filename": "000000000042.jpg", "caption": "a dog"}}, "3 lacks filename, caption or"),
         ({"3": {"filename": "000000000042.jpg", "caption": None, "negative_caption": "x"}}, "3 lacks"),
         ({"3": "a dog"}, "3 lacks filename, caption or negative_caption"),
+        ({"3": {"filename": 42, "caption": "a", "negative_caption": "b"}}, "3 lacks filename"),
         ({"3": coco_files.row(42, " ", "a cat")}, "3 has an empty caption"),
         ({"3": {"filename": "../42.jpg", "caption": "a", "negative_caption": "b"}}, "a file name with"),
         ({}, "is empty"),

@@ -14,7 +14,7 @@ from torchvision.transforms.functional import resized_crop
 from rankclip.data import images
 from rankclip.data.loading.crop import Box
 from rankclip.data.loading.decoding import UndecodableError, decode
-from rankclip.models.open_clip import pixels
+from rankclip.models.trained import pixels
 from tests.unit.data.crawled import encoded, rotated_by_exif
 
 SIZE = 16
