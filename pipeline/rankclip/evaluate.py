@@ -11,9 +11,9 @@ from rankclip import files, launch, lifecycle
 from rankclip.data.benchmarks import benchmark_folder, judged, places
 from rankclip.data.benchmarks.content import SPLITS
 from rankclip.errors import DataError
-from rankclip.evaluation import embed_task, results, scoring
+from rankclip.evaluation import conditions, embed_task, results, score_request, scoring
 from rankclip.evaluation.embed_task import EmbedRequest
-from rankclip.evaluation.scoring import ScoreRequest
+from rankclip.evaluation.score_request import ScoreRequest
 from rankclip.evaluation.spec import EvaluationSpec
 from rankclip.tracking import Tracker
 from rankclip.training.machine import Machine
@@ -86,7 +86,9 @@ def requests(spec: EvaluationSpec, runs: Path, benchmarks: Path, work: Path) -> 
     if not folders:
         raise DataError(f"{runs} holds no run (seed-<k>); train the arm with `dvc repro`")
     device = Machine.here().device
-    found = [scoring.request(folder, spec, benchmarks, work, places.root(), device) for folder in folders]
+    found = [
+        score_request.request(folder, spec, benchmarks, work, places.root(), device) for folder in folders
+    ]
     return sorted(found, key=lambda request: request.seed)
 
 
@@ -135,7 +137,7 @@ def embedding(todo: Sequence[ScoreRequest], slots: int) -> list[dict[str, Any]]:
             sets={split: scoring.sets(request, listed, split, names) for split in SPLITS},
             work=request.work,
             device=request.device,
-            precision="auto",
+            precision=scoring.PRECISION,
         ).dump()
         for request in todo
         for names in embed_task.parts(images, count)
@@ -149,6 +151,7 @@ def embed_apart(
     work: Path,
     device: Device,
     precision: Precision,
+    probes: bool = True,
 ) -> None:
     """Has several workers embed the test splits of benchmarks, where there are several and much to embed.
 
@@ -157,14 +160,17 @@ def embed_apart(
         model: that a file of weights is of.
         sets: name of each benchmark -> its folder.
         work: folder whose `embeddings` keep the rows, on a disk that all nodes share.
-        device: where the model works.
+        device: where the model works; `auto`: on GPUs where this process has one, since it does the rest.
         precision: of products of matrices and convolutions.
+        probes: whether linear probes are fitted.
 
     Raises:
+        InputError: a GPU is asked for, but there is none here.
         RunError: a part could not be embedded.
     """
     if not (launch.on_cluster() or (device != "cpu" and _several_gpus())):
         return
+    where, how = conditions.resolved(device, precision)
     path = Path(checkpoint)
     source = str(path.absolute()) if path.exists() else checkpoint
     images = {
@@ -173,7 +179,9 @@ def embed_apart(
         if name not in judged.NAMES
     }
     with launch.session():
-        gpus = _gpus(device)
+        gpus = int(where == "cuda")
+        if gpus and not launch.has_gpus():
+            return  # rows of a GPU are others in their last bits
         count = embed_task.shared(list(images.values()), launch.room(1, gpus), 1)
         shares = [
             EmbedRequest(
@@ -182,8 +190,9 @@ def embed_apart(
                 model=model,
                 sets={"test": {name: sets[name] for name in names}},
                 work=work,
-                device=device,
-                precision=precision,
+                device=where,
+                precision=how,
+                probes=probes,
             ).dump()
             for names in embed_task.parts(images, count)
         ]

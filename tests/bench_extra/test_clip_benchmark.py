@@ -25,6 +25,8 @@ from rankclip.evaluation.embedding import embed
 from rankclip.evaluation.scores import Measured
 from rankclip.models import open_clip
 from rankclip.models.spec import ModelSpec
+from rankclip.models.trained import Encoder
+from rankclip.models.weights import load_weights, save_weights
 from tests.unit.data.shapes import worlds
 from tests.unit.evaluation import splits
 
@@ -46,8 +48,8 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     """Our encoder, and CLIP_benchmark's model of the same file of weights."""
     spec = ModelSpec(name=request.param)
     path: Path = tmp_path_factory.mktemp("weights") / "model.safetensors"
-    open_clip.save_weights(open_clip.build(spec, seed=0), spec, path)
-    return open_clip.Encoder(open_clip.load_weights(spec, path), spec), peer_scores.load(spec.name, path)
+    save_weights(open_clip.build(spec, seed=0), spec, path)
+    return Encoder(load_weights(spec, path), spec), peer_scores.load(spec.name, path)
 
 
 def values(measured: list[Measured], protocol: str) -> dict[str, float]:

@@ -10,7 +10,7 @@ from bench import evaluation
 from rankclip.evaluation.scores import Measured
 
 
-@pytest.mark.parametrize("start", ["from_rows", "from_scores"])
+@pytest.mark.parametrize("start", ["from_rows", "from_scores", "both_protocols"])
 def test_recalls_are_compared_in_time_and_in_value(start: str) -> None:
     found = evaluation.recall(40, 16, rounds=1)
     assert found["equal"] is True
@@ -29,6 +29,12 @@ def test_a_recall_that_differs_is_not_called_the_same(wrong: str) -> None:
 
 def test_classifiers_are_compared_in_time_and_in_value() -> None:
     found = evaluation.classifier("shapes-rn", 3, 4, rounds=1)
+    assert found["largest_difference"] < 1e-6
+    assert min(found["median_s"].values()) > 0
+
+
+def test_a_batch_in_pieces_has_the_rows_of_the_whole() -> None:
+    found = evaluation.together("shapes-rn", 4, rounds=1)
     assert found["largest_difference"] < 1e-6
     assert min(found["median_s"].values()) > 0
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rankclip.models.open_clip import Encoder, build
+from rankclip.models.open_clip import build
 from rankclip.models.spec import ModelSpec
-from tests.unit.evaluation.known import drawing
+from rankclip.models.trained import Encoder
+from tests.unit.evaluation.known import drawing, unit_rows
 
 pytestmark = [
     pytest.mark.gpu,
@@ -22,10 +23,10 @@ def test_float32_on_a_gpu_is_without_tf32_and_bfloat16_is_checked_against_it(nam
     cpu = Encoder(build(spec, seed=0), spec, precision="fp32")
     full, half = (Encoder(build(spec, seed=0).to("cuda"), spec, precision=p) for p in ("fp32", "bf16"))
     before = torch.backends.cudnn.conv.fp32_precision
-    torch.testing.assert_close(full.encode_images(IMAGES).cpu(), cpu.encode_images(IMAGES), rtol=0, atol=1e-4)
+    torch.testing.assert_close(unit_rows(full, IMAGES).cpu(), unit_rows(cpu, IMAGES), rtol=0, atol=1e-4)
     torch.testing.assert_close(full.encode_texts(TEXTS).cpu(), cpu.encode_texts(TEXTS), rtol=0, atol=1e-4)
     assert torch.backends.cudnn.conv.fp32_precision == before
-    half.encode_images(IMAGES)
+    unit_rows(half, IMAGES)
     half.encode_texts(TEXTS)
     assert all(0 < value < 0.05 for value in half.rounding.differences.values())
     assert set(half.rounding.differences) == {"images", "texts"}

@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from rankclip.models.open_clip import Encoder, ImageTextModel, build, longest, tokenize
+from rankclip.models.image_text import ImageTextModel, longest
+from rankclip.models.open_clip import build, tokenize
 from rankclip.models.spec import ModelSpec
+from rankclip.models.trained import Encoder
 from rankclip.training.device import chosen
 from rankclip.training.machine import Machine
 from rankclip.training.optim import build_optimizer
@@ -17,6 +19,7 @@ from rankclip.training.parallel import prepared
 from rankclip.training.step import Step, shuffle_of, train_step
 from tests.numerics.towers import OBJECTIVES
 from tests.unit.data.crawled import encoded, picture
+from tests.unit.evaluation.known import unit_rows
 from tests.unit.training import tiny
 
 pytestmark = [
@@ -133,9 +136,9 @@ def test_patches_are_left_out_on_a_gpu() -> None:
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
 def test_a_model_on_a_gpu_is_evaluated_as_one_on_a_cpu(spec: ModelSpec) -> None:
     images, texts = [encoded(picture((10 * k, 90, 40), (40, 36))) for k in range(5)], ["a", "a red circle"]
-    cpu, gpu = (Encoder(build(spec, seed=0).to(kind), spec, batch_size=2) for kind in ("cpu", "cuda"))
+    cpu, gpu = (Encoder(build(spec, seed=0).to(kind), spec) for kind in ("cpu", "cuda"))
     for one, other in (
-        (cpu.encode_images(images), gpu.encode_images(images)),
+        (unit_rows(cpu, images), unit_rows(gpu, images)),
         (cpu.encode_texts(texts), gpu.encode_texts(texts)),
     ):
         assert other.device.type == "cuda"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from rankclip import evaluate, files, launch
 from rankclip.data.benchmarks import write
@@ -17,7 +18,7 @@ from rankclip.errors import DataError, RunError
 from rankclip.evaluation import embed_task, results
 from rankclip.evaluation.spec import EvaluationSpec
 from rankclip.launch import Outcome
-from rankclip.models import open_clip
+from rankclip.models import trained
 from tests.unit.evaluation.known import Pretended
 
 SPEC = EvaluationSpec.model_validate({"benchmarks": [{"name": "digits", "images": 20, "side": 16}]})
@@ -38,7 +39,7 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(launch, "session", contextlib.nullcontext)
     monkeypatch.setattr(launch, "has_gpus", lambda: False)
     monkeypatch.setattr(launch, "room", lambda cpus, gpus: 2)
-    monkeypatch.setattr(open_clip, "load_encoder", lambda run, *how: Pretended(8, int(run.name[5:])))
+    monkeypatch.setattr(trained, "load_encoder", lambda run, *how: Pretended(8, int(run.name[5:])))
     return keys
 
 
@@ -126,6 +127,7 @@ def test_sets_are_embedded_apart_where_there_is_room_and_work(
     assert evaluate.embedding(asked, 3) == []
     (first, second) = evaluate.embedding(asked, 4)
     assert first["key"] == "clip/seed-2 (digits)"
+    assert first["precision"] == "fp32"
     assert second["checkpoint"] == str(asked[1].run)
     place = str(folder / "benchmarks/wds_digits")
     assert first["sets"] == {"val": {"digits": place}, "test": {"digits": place}}
@@ -151,6 +153,25 @@ def test_the_sets_of_a_checkpoint_are_embedded_by_a_cluster(
         {"test": {"again": str(place)}},
     ]
     assert {request["checkpoint"] for request in sent} == {"RN50-quickgelu:cc12m"}
+
+
+def test_a_cluster_embeds_with_what_whoever_scores_has(
+    folder: Path, scored: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[dict[str, Any]] = []
+    monkeypatch.setattr(embed_task, "embed_sets", lambda request: sent.append(request))
+    monkeypatch.setattr(embed_task, "WORTH_SHARING", 10)
+    monkeypatch.setattr(launch, "on_cluster", lambda: True)
+    monkeypatch.setattr(launch, "has_gpus", lambda: True)  # of which this process has none
+    place = folder / "benchmarks" / "wds_digits"
+    sets = {"digits": place, "again": place}
+    evaluate.embed_apart("RN50-quickgelu:cc12m", None, sets, folder / "work", "auto", "auto", probes=False)
+    assert len(sent) == 2
+    assert {(each["device"], each["precision"], each["probes"]) for each in sent} == {("cpu", "fp32", False)}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(launch, "has_gpus", lambda: False)  # where this process has one
+    evaluate.embed_apart("RN50-quickgelu:cc12m", None, sets, folder / "work", "auto", "auto")
+    assert len(sent) == 2
 
 
 def test_the_driver_of_the_stage_needs_no_torch() -> None:

@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from rankclip.models.open_clip import ImageTextModel
+from rankclip.models.image_text import ImageTextModel
 from rankclip.objectives.accumulate import BYTES_PER_SCORE, CHUNK_BYTES, FEWEST_ROWS
 from rankclip.training.spec import TrainSpec
 

@@ -9,7 +9,8 @@ from typing import Literal, NamedTuple
 import torch
 
 from rankclip.estimate.memory import Memory, captions, memory
-from rankclip.models.open_clip import ImageTextModel, build
+from rankclip.models.image_text import ImageTextModel
+from rankclip.models.open_clip import build
 from rankclip.models.spec import ModelSpec
 from rankclip.objectives import Objective
 from rankclip.training.cost import flops_per_pair

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from rankclip.evaluation.asked_sets import AskedSets
 from rankclip.evaluation.conditions import Conditions
 from rankclip.evaluation.opening import Opened, opened
 from rankclip.evaluation.results import RunIdentity
+from rankclip.evaluation.retrieval import Direction
 from rankclip.evaluation.scores import ZERO_SHOT, Scores
 from rankclip.evaluation.store import Store, rows_folder
 
@@ -144,7 +145,7 @@ def score(
     """
     where, how = conditions.resolved(device, precision)
     found = opened(checkpoint, model, where, how)
-    folder = rows_folder(work, found.checkpoint_digest, where, how)
+    folder = rows_folder(work, found.checkpoint_digest, found.encoder, where)
     store = Store(found.encoder, folder, where)
     scores = suite.evaluate(store, sets.folders, "test", shots, probes=probes)
     classes = {name: len(about.classnames) for (name, split), about in store.seen.items() if split == "test"}
@@ -152,13 +153,15 @@ def score(
 
 
 def lines(scores: Scores) -> list[str]:
-    """A table for the terminal: a line for each benchmark and protocol."""
-    rows: dict[tuple[str, str], list[str]] = {}
+    """A table for the terminal: a line for each benchmark and protocol, of retrieval one for each way."""
+    rows: dict[tuple[str, str, str], list[str]] = {}
     for row in scores.rows:
         one = row.measured
-        rows.setdefault((row.benchmark, one.protocol), []).append(f"{one.metric} {one.value:.4f}")
+        way = next((way for way in get_args(Direction) if one.metric.startswith(f"{way}_")), "")
+        metric = one.metric.removeprefix(f"{way}_") if way else one.metric
+        rows.setdefault((row.benchmark, one.protocol, way), []).append(f"{metric} {one.value:.4f}")
     widths = [max((len(key[place]) for key in rows), default=0) for place in (0, 1)]
     return [
-        f"{name.ljust(widths[0])}  {protocol.ljust(widths[1])}  {'  '.join(said)}"
-        for (name, protocol), said in rows.items()
+        f"{name.ljust(widths[0])}  {protocol.ljust(widths[1])}  {way and f'{way}: '}{'  '.join(said)}"
+        for (name, protocol, way), said in rows.items()
     ]

@@ -13,15 +13,24 @@ if TYPE_CHECKING:
 
 Device = Literal["cpu", "cuda"]
 
-BATCHES_DIFFER = 0.05
-"""Largest difference between a unit row's numbers in bfloat16 and in float32 that rounding explains."""
-
 
 class Model(Protocol):
     """What an encoder tells of itself."""
 
-    resize: str
-    rounding: Rounding
+    @property
+    def form(self) -> str:
+        """What its rows depend on beside its weights, resizing and precision: model, colours, tokens."""
+        ...
+
+    @property
+    def resize(self) -> str:
+        """How images are brought to its size."""
+        ...
+
+    @property
+    def rounding(self) -> Rounding:
+        """Its precision."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,9 @@ class EmbedRequest(Spec):
     precision: Literal["auto", "fp32", "bf16"]
     """Of products of matrices and convolutions."""
 
+    probes: bool = True
+    """Whether linear probes are fitted, which need the splits `train` too."""
+
 
 def embed_sets(request: dict[str, Any]) -> dict[str, Any]:
     """Embeds what a request names, unless that is kept; the function of a worker.
@@ -57,10 +60,10 @@ def embed_sets(request: dict[str, Any]) -> dict[str, Any]:
     asked = EmbedRequest.model_validate(request)
     device, precision = conditions.resolved(asked.device, asked.precision)
     checkpoint = opened(asked.checkpoint, asked.model, device, precision)
-    folder = rows_folder(asked.work, checkpoint.checkpoint_digest, device, precision)
+    folder = rows_folder(asked.work, checkpoint.checkpoint_digest, checkpoint.encoder, device)
     store = Store(checkpoint.encoder, folder)
     for split, sets in asked.sets.items():
-        suite.embed(store, sets, split)
+        suite.embed(store, sets, split, probes=asked.probes)
     return {"key": asked.key}
 
 

@@ -39,6 +39,11 @@ class Embedded:
     """Prompts with `{c}`; empty for retrieval."""
     texts: Texts
 
+    @property
+    def every_caption(self) -> list[str]:
+        """The captions of all images, those of the first image first."""
+        return [caption for said in self.captions for caption in said]
+
     @cached_property
     def images(self) -> Tensor:
         """Unit rows of the N images, `[N, D]`."""

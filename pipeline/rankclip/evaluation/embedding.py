@@ -111,14 +111,19 @@ def embed_samples(
     parts = []
     images = prepared(encoder, _distinct(samples, read), where)
     while batch := list(islice(images, BATCH)):
-        parts.append(image_rows(encoder, batch))
+        try:
+            parts.append(image_rows(encoder, batch))
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from error
         advance(len(batch))
     if not parts:
         raise DataError(f"{where} holds no images; fetch or make it again")
+    distinct = torch.cat(parts)
+    parts.clear()  # ImageNet's train split is 5 GB
     labelled = read.labels[0] is not None
     return Rows(
         tuple(read.keys),
-        torch.cat(parts)[torch.tensor(read.rows)],
+        distinct if len(distinct) == len(read.keys) else distinct[torch.tensor(read.rows)],
         torch.tensor(read.labels) if labelled else None,
         () if labelled else tuple(read.captions),
     )

@@ -45,10 +45,7 @@ def image_rows(encoder: Encoder, prepared: Sequence[Any]) -> Tensor:
         ValueError: the encoder broke its contract.
     """
     with torch.inference_mode():
-        rows = _checked(encoder.image_features(prepared), len(prepared))
-    if not bool(rows.norm(dim=1).gt(0).all()):
-        raise DataError("the model gives an embedding of length 0; its training diverged: train it again")
-    return rows
+        return _checked(encoder.image_features(prepared), len(prepared))
 
 
 def embed_texts(
@@ -62,7 +59,7 @@ def embed_texts(
     `advance` is told after each batch how many distinct texts were embedded.
 
     Raises:
-        DataError: an embedding is not finite.
+        DataError: an embedding is not finite, or has no direction.
         ValueError: the encoder broke its contract (shape or length of rows).
     """
     # Equal texts must get equal rows to the bit, else rounding would decide between equal captions.
@@ -88,6 +85,8 @@ def _checked(rows: Tensor, count: int) -> Tensor:
         raise DataError(
             "the model gives embeddings that are not finite; its training diverged: train it again"
         )
+    if not bool(rows.norm(dim=1).gt(0).all()):
+        raise DataError("the model gives an embedding of length 0; its training diverged: train it again")
     return rows
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rankclip.errors import DataError
-from rankclip.evaluation import metrics
+from rankclip.evaluation import metrics, retrieval
 from rankclip.evaluation.correlation import kendall
 from rankclip.evaluation.embedded import Embedded
 from rankclip.evaluation.scores import Items, Measured
@@ -37,17 +37,12 @@ def measure(embedded: Embedded) -> list[Measured]:
     Raises:
         DataError: there are fewer than three pairs, or an image has no caption.
     """
-    for key, said in zip(embedded.keys, embedded.captions, strict=True):
-        if not said:
-            raise DataError(
-                f"image {key} of benchmark {embedded.name} has no caption; give it one or leave it out"
-            )
+    counts = retrieval.counts(embedded)
     if len(embedded.keys) < FEWEST:
         raise DataError(
             f"benchmark {embedded.name} has {len(embedded.keys)} images; geometry needs {FEWEST}: add some"
         )
-    counts = torch.tensor([len(said) for said in embedded.captions])
-    every = embedded.texts([caption for said in embedded.captions for caption in said])  # as retrieval asks
+    every = embedded.texts(embedded.every_caption)  # as retrieval asks
     images, texts = embedded.images, every[counts.cumsum(0) - counts]
     values = {
         "modality_gap": modality_gap(images, texts),

@@ -26,7 +26,7 @@ def measure(embedded: Embedded, to_text: Matches, to_image: Matches) -> list[Mea
         to_text: captions that match an image.
         to_image: images that match a caption.
     """
-    texts = embedded.texts([caption for said in embedded.captions for caption in said])
+    texts = embedded.texts(embedded.every_caption)
     return [
         *_direction("image_to_text", embedded.images, texts, to_text),
         *_direction("text_to_image", texts, embedded.images, to_image),

@@ -39,7 +39,7 @@ def prepared(encoder: Encoder, samples: Iterable[Sample], where: str) -> Iterato
         where: they are from, for what is said of a bad one.
 
     Raises:
-        DataError: one cannot be decoded; the line names its key.
+        DataError: one cannot be decoded; the line names its tar and its key.
     """
     ahead: deque[tuple[str, Future[Any]]] = deque()
     coming = iter(samples)
@@ -47,13 +47,14 @@ def prepared(encoder: Encoder, samples: Iterable[Sample], where: str) -> Iterato
         try:
             while True:
                 for sample in islice(coming, AHEAD - len(ahead)):
-                    ahead.append((sample.key, pool.submit(encoder.prepare, sample.image)))
+                    place = f"{where}/{sample.tar}" if sample.tar else where
+                    ahead.append((f"{place}: image {sample.key}", pool.submit(encoder.prepare, sample.image)))
                 if not ahead:
                     return
-                key, future = ahead.popleft()
+                named, future = ahead.popleft()
                 try:
                     yield future.result()
                 except DataError as error:
-                    raise DataError(f"{where}: image {key}: {error}") from error
+                    raise DataError(f"{named}: {error}") from error
         finally:
             pool.shutdown(cancel_futures=True)

@@ -109,7 +109,7 @@ def measure(embedded: Embedded, gains: Tensor | None = None) -> list[Measured]:
     """
     said = counts(embedded)
     images = embedded.images
-    texts = embedded.texts([caption for captions in embedded.captions for caption in captions])
+    texts = embedded.texts(embedded.every_caption)
     table = texts @ images.T if len(images) * len(texts) <= TABLE else None
     whole = rank(images, texts, said, table, 1 if gains is None else DEPTH)
     nth = torch.arange(len(texts)) - (said.cumsum(0) - said).repeat_interleave(said)

@@ -29,13 +29,18 @@ class RowFile:
 
 
 def write(path: Path, content: RowFile) -> None:
-    """Writes a file, atomically, with a digest of what it holds."""
+    """Writes a file, atomically, with a digest of what it holds; one that cannot be written is said."""
     tensors = {name: tensor.contiguous() for name, tensor in content.tensors.items()}
     notes = json.dumps(dict(content.notes), ensure_ascii=False).encode()
     # not among the metadata, whose length safetensors limits
     tensors["notes"] = torch.frombuffer(bytearray(notes), dtype=torch.uint8)
-    with files.replace(path) as beside:
-        save_file(tensors, beside, metadata={"sha256": tensors_digest(tensors)})
+    try:
+        with files.replace(path) as beside:
+            save_file(tensors, beside, metadata={"sha256": tensors_digest(tensors)})
+    except (OSError, SafetensorError) as error:
+        log.warning(
+            "%s cannot be kept (%s); its rows are embedded anew next time", path, files.one_line(error)
+        )
 
 
 def read(path: Path) -> RowFile | None:

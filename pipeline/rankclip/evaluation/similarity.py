@@ -52,7 +52,7 @@ def measure(embedded: Embedded, ratings: Sequence[Ratings], seed: int = 0) -> li
         ratings: of pairs of them.
         seed: of the samples; every model is measured on the same.
     """
-    texts = embedded.texts([caption for said in embedded.captions for caption in said])
+    texts = embedded.texts(embedded.every_caption)
     rows = {"image": embedded.images, "text": texts}
     measured = []
     for one in ratings:
@@ -115,7 +115,7 @@ def measure_true(embedded: Embedded, gains: Tensor | None, latents: Tensor | Non
     """
     measured = []
     if gains is not None:
-        texts = embedded.texts([caption for said in embedded.captions for caption in said])
+        texts = embedded.texts(embedded.every_caption)
         measured += [
             _true("image_text", embedded.images, texts, lambda rows: gains[rows]),
             _true("text_image", texts, embedded.images, lambda rows: gains.T[rows]),

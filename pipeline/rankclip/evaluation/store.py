@@ -8,12 +8,13 @@ from pathlib import Path
 
 from torch import Tensor
 
-from rankclip import files
+from rankclip import files, versions
 from rankclip.data import bars
 from rankclip.data.benchmarks import benchmark_folder
 from rankclip.data.benchmarks.benchmark import Sample
 from rankclip.data.benchmarks.coco import JudgedSet
 from rankclip.evaluation import row_files
+from rankclip.evaluation.conditions import Device, Model
 from rankclip.evaluation.embedded import Embedded
 from rankclip.evaluation.embedding import Described, Rows, assembled, embed_samples
 from rankclip.evaluation.encoder import Encoder, embed_texts
@@ -22,6 +23,13 @@ from rankclip.spec import digest
 
 EMBEDDING = (
     "data/benchmarks/benchmark.py",
+    "data/benchmarks/benchmark_folder.py",
+    "data/benchmarks/coco.py",
+    "data/benchmarks/content.py",
+    "data/benchmarks/set_record.py",
+    "data/benchmarks/set_texts.py",
+    "data/tar_members.py",
+    "data/tars.py",
     "evaluation/embedding.py",
     "evaluation/encoder.py",
     "evaluation/known_texts.py",
@@ -30,13 +38,21 @@ EMBEDDING = (
     "evaluation/store.py",
     "models",
 )
-"""Sources, below the package, that rows depend on."""
+"""Sources, below the package, that rows depend on, and the labels and captions that are kept with them."""
+
+PACKAGES = ("open_clip_torch", "pillow", "torch")
+"""Whose versions rows depend on: they tokenise, decode and resize, and compute."""
 
 
-def rows_folder(work: Path, checkpoint_digest: str, device: str, precision: str) -> Path:
-    """Where a model's rows are kept: under the digest of all that they depend on but the data."""
-    code = files.code_digest(EMBEDDING)
-    return work / "embeddings" / digest([checkpoint_digest, device, precision, code])
+def rows_folder(work: Path, checkpoint_digest: str, model: Model, device: Device) -> Path:
+    """Where a model's rows are kept: under the digest of all that they depend on but the data.
+
+    The weights alone do not tell: a file of RN50's is as well one of RN50-quickgelu's.
+    """
+    how = [model.form, model.resize, model.rounding.precision, device]
+    installed = versions.installed()
+    made_with = [files.code_digest(EMBEDDING), *(installed.get(name) for name in PACKAGES)]
+    return work / "embeddings" / digest([checkpoint_digest, how, made_with])
 
 
 class Store:
@@ -47,7 +63,7 @@ class Store:
 
     Args:
         encoder: the model.
-        folder: of this model's rows alone, in this precision: `<work>/embeddings/<digest>`; None keeps none.
+        folder: of this model's rows alone: that of `rows_folder`; None keeps none.
         device: where what is learned on rows is fitted.
     """
 

@@ -58,7 +58,7 @@ def evaluate(
     return Scores(rows)
 
 
-def embed(store: Store, sets: Mapping[str, Path], split: SplitName) -> None:
+def embed(store: Store, sets: Mapping[str, Path], split: SplitName, *, probes: bool = True) -> None:
     """Has the store embed what `evaluate` will ask of benchmarks.
 
     Raises:
@@ -71,7 +71,7 @@ def embed(store: Store, sets: Mapping[str, Path], split: SplitName) -> None:
         else:
             embedded = store.embedded(folder, split)
         embedded.texts([])  # of the split itself
-        if embedded.task == "classification" and split == PROBED and has_split(folder, "train"):
+        if probes and embedded.task == "classification" and split == PROBED and has_split(folder, "train"):
             store.embedded(folder, "train")
 
 

@@ -11,6 +11,7 @@ from rankclip.errors import InputError
 from rankclip.exchange.card import card
 from rankclip.exchange.importing import WEIGHTS
 from rankclip.models import open_clip
+from rankclip.models.trained import load_encoder
 
 Form = Literal["open_clip", "safetensors", "hf"]
 
@@ -39,7 +40,7 @@ def export(run: Path, form: Form, folder: Path, root: Path = Path()) -> None:
         raise InputError(
             f"{folder} is {'the run itself' if folder.is_dir() else 'a file'}; name another folder"
         )
-    encoder = open_clip.load_encoder(run)
+    encoder = load_encoder(run)
     record = files.read_json(run / "record.json")
     copy(run / WEIGHTS, folder / (WEIGHTS if form == "safetensors" else PUBLISHED))
     if form != "safetensors":

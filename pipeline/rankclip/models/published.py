@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from rankclip import files
-from rankclip.errors import DataError
 from rankclip.models import open_clip
+from rankclip.models.pictures import opened
+from rankclip.models.pieces import images_at_once, in_pieces
 from rankclip.models.rounding import Precision, Rounding
+from rankclip.spec import digest
 
 
 class PublishedEncoder:
@@ -33,8 +32,10 @@ class PublishedEncoder:
         self._transform, self._tokenize = model.transform, model.tokenize
         self._device = torch.device(device)
         self.rounding = Rounding(precision, self._device)
+        self.form = digest([model.config, dict(model.preprocess)])
         said = {name: model.preprocess.get(name) for name in ("interpolation", "resize_mode", "size")}
-        size = said["size"][0] if isinstance(said["size"], tuple | list) else said["size"]
+        size: Any = said["size"][0] if isinstance(said["size"], tuple | list) else said["size"]
+        self._together = images_at_once(model.clip, int(size), self._device)
         self.resize = f"{said['interpolation']}, {said['resize_mode']} to {size}, middle"
 
     @property
@@ -49,19 +50,14 @@ class PublishedEncoder:
         Raises:
             DataError: the bytes are not an image.
         """
-        try:
-            return self._transform(Image.open(io.BytesIO(image)))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise DataError(
-                f"an image of {len(image)} bytes cannot be decoded ({files.one_line(error)}); "
-                "fetch or make its set again"
-            ) from error
+        with opened(image) as picture:
+            return self._transform(picture)
 
     @torch.inference_mode()
     def image_features(self, prepared: Sequence[Tensor]) -> Tensor:
         """Rows `[N, D]` of N images as the tower projects them, float32, on the model's device."""
         encode = self.rounding.checked("images", self._clip.encode_image)
-        return encode(torch.stack(list(prepared)).to(self._device))
+        return in_pieces(encode, torch.stack(list(prepared)).to(self._device), self._together)
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> Tensor:

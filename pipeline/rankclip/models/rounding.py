@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -12,6 +13,11 @@ from torch.nn import functional
 
 Precision = Literal["fp32", "bf16"]
 """Of products of matrices and convolutions; everything else stays float32."""
+
+LARGEST = 0.05
+"""Difference between a unit row's numbers in bfloat16 and in float32 up to which rounding explains it."""
+
+log = logging.getLogger(__name__)
 
 
 class Rounding:
@@ -46,6 +52,13 @@ class Rounding:
                     exact = encode(batch)
                 unit = functional.normalize(found, dim=-1) - functional.normalize(exact, dim=-1)
                 self.differences[kind] = float(unit.abs().max())
+                if self.differences[kind] > LARGEST:
+                    log.warning(
+                        "bfloat16 moves unit rows of %s by up to %.2g, which is more than rounding does; "
+                        "evaluate this model with --precision fp32",
+                        kind,
+                        self.differences[kind],
+                    )
             return found
 
         return rows
@@ -54,16 +67,19 @@ class Rounding:
 @contextlib.contextmanager
 def full(device: torch.device) -> Iterator[None]:
     """No TF32 in products and convolutions on a GPU; on a CPU nothing is to do."""
-    backends: list[Any] = [torch.backends.cuda, torch.backends.cudnn] if device.type == "cuda" else []
-    found: list[Any] = [
-        getattr(backend, part, None) for backend, part in zip(backends, ("matmul", "conv"), strict=False)
-    ]
-    places = [place for place in found if hasattr(place, "fp32_precision")]  # torch has them since 2.9
-    before = [place.fp32_precision for place in places]
-    for place in places:
-        place.fp32_precision = "ieee"
+    settings: list[tuple[Any, str, Any]] = []
+    if device.type == "cuda":
+        products: Any = torch.backends.cuda.matmul
+        cudnn: Any = torch.backends.cudnn
+        if hasattr(products, "fp32_precision"):
+            settings = [(products, "fp32_precision", "ieee"), (cudnn.conv, "fp32_precision", "ieee")]
+        else:  # before torch 2.9
+            settings = [(products, "allow_tf32", False), (cudnn, "allow_tf32", False)]
+    before = [getattr(place, name) for place, name, _ in settings]
+    for place, name, value in settings:
+        setattr(place, name, value)
     try:
         yield
     finally:
-        for place, precision in zip(places, before, strict=True):
-            place.fp32_precision = precision
+        for (place, name, _), value in zip(settings, before, strict=True):
+            setattr(place, name, value)

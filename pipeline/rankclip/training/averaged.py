@@ -6,7 +6,7 @@ import copy
 
 import torch
 
-from rankclip.models.open_clip import ImageTextModel
+from rankclip.models.image_text import ImageTextModel
 
 
 class Averaged:

@@ -17,7 +17,8 @@ from rankclip.data.loading.quarantine import Entry, Quarantine
 from rankclip.data.loading.rows import Rows
 from rankclip.data.loading.samples import Samples
 from rankclip.errors import InputError
-from rankclip.models.open_clip import longest, tokenize
+from rankclip.models.image_text import longest
+from rankclip.models.open_clip import tokenize
 from rankclip.models.spec import ModelSpec
 from rankclip.training.request import QUARANTINE, TrainRequest
 

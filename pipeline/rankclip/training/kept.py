@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rankclip.errors import DataError
-from rankclip.models.open_clip import ImageTextModel
+from rankclip.models.image_text import ImageTextModel
 from rankclip.training import checkpoint
 from rankclip.training.averaged import Averaged
 from rankclip.training.spec import TrainSpec

@@ -15,7 +15,8 @@ from rankclip import distributed, files
 from rankclip.data.loading.loader import Loaded
 from rankclip.errors import DataError, Preempted, RunError
 from rankclip.evaluation.validation import validation_top1
-from rankclip.models.open_clip import Encoder, build
+from rankclip.models.open_clip import build
+from rankclip.models.trained import Encoder
 from rankclip.objectives.batch import Batch as Pairs
 from rankclip.training import checkpoint as checkpoints
 from rankclip.training.averaged import Averaged

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rankclip import distributed
 from rankclip.data.loading.loader import Loaded
-from rankclip.models.open_clip import ImageTextModel, longest
+from rankclip.models.image_text import ImageTextModel, longest
 from rankclip.training.cost import flops_per_pair, peak_flops
 from rankclip.training.spec import TrainSpec
 

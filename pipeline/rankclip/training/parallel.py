@@ -9,7 +9,7 @@ from torch import nn
 
 from rankclip import distributed
 from rankclip.errors import InputError
-from rankclip.models.open_clip import ImageTextModel
+from rankclip.models.image_text import ImageTextModel
 from rankclip.training.batch_norm import batch_norms
 from rankclip.training.machine import Machine
 from rankclip.training.recompute import recompute

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from rankclip.models.open_clip import ImageTextModel
+from rankclip.models.image_text import ImageTextModel
 from rankclip.training.batch_norm import unchanged
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from rankclip import distributed, files, lifecycle
 from rankclip.errors import DataError, Preempted, RunError
-from rankclip.models.open_clip import save_weights
+from rankclip.models.weights import save_weights
 from rankclip.training import checkpoint
 from rankclip.training.interruption import Interruption
 from rankclip.training.loop import Report, Training

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rankclip.data.loading.loader import Loaded
 from rankclip.errors import InputError
-from rankclip.models.open_clip import ImageTextModel
+from rankclip.models.image_text import ImageTextModel
 from rankclip.training.averaged import Averaged
 from rankclip.training.device import Precision, lowered, widened
 from rankclip.training.feed import Feed

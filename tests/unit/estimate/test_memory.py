@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from rankclip.estimate.memory import Living, Memory, captions, memory
-from rankclip.models.open_clip import ImageTextModel, build
+from rankclip.models.image_text import ImageTextModel
+from rankclip.models.open_clip import build
 from rankclip.models.spec import ModelSpec
 from rankclip.objectives.accumulate import CHUNK_BYTES
 from rankclip.training.recompute import recompute

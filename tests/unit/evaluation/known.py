@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
+from torch.nn import functional
 
 from rankclip.data.benchmarks import benchmark_folder, gains
 from rankclip.data.benchmarks.benchmark import Sample
+from rankclip.evaluation.encoder import Encoder
 from rankclip.evaluation.reference import LatentEncoder, NoiseEncoder
 from rankclip.models.rounding import Rounding
 
@@ -28,9 +32,15 @@ def drawing(seed: int, size: int = 48) -> bytes:
     return target.getvalue()
 
 
+def unit_rows(encoder: Encoder, images: Sequence[bytes]) -> Tensor:
+    """Embeddings `[N, D]` of encoded images."""
+    return functional.normalize(encoder.image_features([encoder.prepare(image) for image in images]), dim=-1)
+
+
 class Pretended(NoiseEncoder):
     """Noise that tells of itself what a model does."""
 
+    form = "noise"
     resize = "none"
     rounding = Rounding("fp32", torch.device("cpu"))
 

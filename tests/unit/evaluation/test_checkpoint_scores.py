@@ -18,8 +18,9 @@ from rankclip.evaluation.checkpoint_scores import CheckpointScores
 from rankclip.evaluation.conditions import Conditions
 from rankclip.evaluation.opening import Opened
 from rankclip.evaluation.scores import Measured, Row, Scores
-from rankclip.models.open_clip import Encoder, build
+from rankclip.models.open_clip import build
 from rankclip.models.spec import ModelSpec
+from rankclip.models.trained import Encoder
 from rankclip.spec import digest
 from tests.unit.exchange.trained import write_run
 
@@ -121,3 +122,13 @@ def test_what_has_no_value_is_null_in_json(found: CheckpointScores) -> None:
 def test_the_table_has_a_line_for_each_benchmark_and_protocol(found: CheckpointScores) -> None:
     (line,) = checkpoint_scores.lines(found.scores)
     assert line.startswith(f"digits  zero_shot  top1 {found.scores.value('digits', 'top1', 'test'):.4f}  ")
+
+
+def test_the_ways_of_retrieval_have_a_line_each(found: CheckpointScores) -> None:
+    values = {"image_to_text_r1": 0.5, "image_to_text_r10": 1.0, "text_to_image_r1": 0.25}
+    measured = [Measured(name, "five_captions", value) for name, value in values.items()]
+    rows = Scores([Row("pairs", "test", one, "d") for one in measured])
+    assert checkpoint_scores.lines(rows) == [
+        "pairs  five_captions  image_to_text: r1 0.5000  r10 1.0000",
+        "pairs  five_captions  text_to_image: r1 0.2500",
+    ]

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from rankclip import files
-from rankclip.evaluation import conditions, embed_task, suite
+from rankclip.evaluation import embed_task, suite
 from rankclip.evaluation.embed_task import EmbedRequest
 from rankclip.evaluation.reference import NoiseEncoder
 from rankclip.evaluation.store import Store, rows_folder
 from rankclip.models.spec import ModelSpec
+from rankclip.models.trained import load_encoder
 from tests.unit.evaluation.known import Known
 from tests.unit.exchange.trained import write_run
 
@@ -45,12 +46,12 @@ def test_what_a_worker_embeds_is_there_for_whoever_scores(
         sets={"test": pictured},
         work=tmp_path,
         device="cpu",
-        precision="auto",
+        precision="fp32",
     )
     sent = json.loads(json.dumps(request.dump()))
     assert embed_task.embed_sets(sent) == {"key": "clip/seed-1"}
-    where = conditions.resolved("cpu", "auto")
-    folder = rows_folder(tmp_path, files.sha256(run / "model.safetensors"), *where)
+    encoder = load_encoder(run)
+    folder = rows_folder(tmp_path, files.sha256(run / "model.safetensors"), encoder, "cpu")
 
     class Idle(NoiseEncoder):
         image_features = encode_texts = None  # type: ignore[assignment]

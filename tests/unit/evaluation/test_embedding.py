@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from rankclip.evaluation.encoder import BATCH
 from rankclip.evaluation.reference import NoiseEncoder
 from rankclip.models import open_clip as door
 from rankclip.models.spec import ModelSpec
+from rankclip.models.trained import Encoder
 from tests.unit.evaluation.known import Known
 
 
@@ -82,14 +84,22 @@ def test_progress_counts_the_images_that_were_embedded() -> None:
     assert told == [BATCH, 1]
 
 
-def test_a_corrupt_image_is_named_with_its_folder_and_key(known: Known) -> None:
+def test_a_corrupt_image_is_named_with_its_tar_and_key(known: Known) -> None:
     spec = ModelSpec(name="shapes-vit")
-    encoder = door.Encoder(door.build(spec, seed=0), spec)
-    with pytest.raises(
-        DataError, match=r"wds_x/test: image s0: an image of 7 bytes cannot be decoded"
-    ) as raised:
-        embed_samples(encoder, labelled([b"no png."]), "data/wds_x/test")
+    encoder = Encoder(door.build(spec, seed=0), spec)
+    damaged = [dataclasses.replace(sample, tar="1.tar") for sample in labelled([b"no png."])]
+    with pytest.raises(DataError, match=r"wds_x/test/1\.tar: image s0: .*\(it is none of JPEG") as raised:
+        embed_samples(encoder, damaged, "data/wds_x/test")
     assert "\n" not in str(raised.value)
+
+
+def test_rows_that_are_of_no_use_are_named_with_their_split() -> None:
+    class Diverged(NoiseEncoder):
+        def image_features(self, prepared: Sequence[bytes]) -> Tensor:
+            return super().image_features(prepared) * torch.nan
+
+    with pytest.raises(DataError, match=r"data/wds_x/test: the model gives embeddings that are not finite"):
+        embed_samples(Diverged(4), labelled([b"a"]), "data/wds_x/test")
 
 
 def test_a_split_without_images_is_refused() -> None:

@@ -53,6 +53,13 @@ def test_embeddings_that_are_not_finite_are_refused_with_the_remedy(bad: float) 
         image_rows(Broken(torch.tensor([[bad, 0.0]])), [b"x"])
 
 
+def test_an_embedding_without_a_direction_is_refused_of_images_and_of_texts() -> None:
+    nothing = Broken(torch.zeros(1, 2))
+    for embed in (lambda: image_rows(nothing, [b"x"]), lambda: embed_texts(nothing, ["x"])):
+        with pytest.raises(DataError, match="an embedding of length 0; its training diverged"):
+            embed()
+
+
 @pytest.mark.parametrize("rows", [torch.ones(2, 2), torch.ones(1)])
 def test_an_encoder_that_gives_the_wrong_shape_is_refused(rows: Tensor) -> None:
     with pytest.raises(ValueError, match=r"must give \[1, D\]"):

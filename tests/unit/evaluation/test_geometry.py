@@ -144,5 +144,5 @@ def test_so_few_pairs_that_every_place_is_shared_have_no_overlap_of_ten() -> Non
 
 def test_an_image_without_a_caption_is_refused_by_name() -> None:
     embedded = captioned(directions(3, 4, 0), [("a",), (), ("b",)], directions(2, 4, 1))
-    with pytest.raises(DataError, match="image s1 of benchmark made has no caption"):
+    with pytest.raises(DataError, match="image s1 of benchmark made, split test, has no caption"):
         geometry.measure(embedded)

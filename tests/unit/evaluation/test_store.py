@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,15 +12,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rankclip import files
+from rankclip import files, versions
 from rankclip.data.benchmarks import benchmark_folder
-from rankclip.evaluation import store, suite
+from rankclip.evaluation import conditions, row_files, store, suite
 from rankclip.evaluation.embedded import Embedded
 from rankclip.evaluation.known_texts import KnownTexts
 from rankclip.evaluation.reference import NoiseEncoder
 from rankclip.evaluation.scores import Scores
 from rankclip.evaluation.store import Store, rows_folder
-from tests.unit.evaluation.known import CLASSES, TEMPLATES, Known
+from rankclip.models.rounding import Rounding
+from tests.unit.evaluation.known import CLASSES, TEMPLATES, Known, Pretended
 
 
 class Once(NoiseEncoder):
@@ -114,13 +116,39 @@ def test_other_data_are_other_rows(known: Known, tmp_path: Path) -> None:
 
 
 def test_rows_lie_under_all_that_they_depend_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = rows_folder(tmp_path, "weights", "cpu", "fp32")
-    assert rows_folder(tmp_path, "weights", "cpu", "fp32") == first
-    others = [("others", "cpu", "fp32"), ("weights", "cuda", "fp32"), ("weights", "cpu", "bf16")]
-    assert first not in {rows_folder(tmp_path, *other) for other in others}
+    def place(weights: str = "weights", device: conditions.Device = "cpu", **said: object) -> Path:
+        model = Pretended(8)
+        for name, value in said.items():
+            setattr(model, name, value)
+        return rows_folder(tmp_path, weights, model, device)
+
+    first = place()
+    assert place() == first
+    half = Rounding("bf16", torch.device("cpu"))
+    others = [place("others"), place(device="cuda"), place(form="b"), place(resize="b"), place(rounding=half)]
+    assert len({first, *others}) == 6
     assert first.parent == tmp_path / "embeddings"
-    monkeypatch.setattr(store, "EMBEDDING", store.EMBEDDING[:-1])
-    assert rows_folder(tmp_path, "weights", "cpu", "fp32") != first
+    with monkeypatch.context() as changed:
+        changed.setattr(store, "EMBEDDING", store.EMBEDDING[:-1])
+        assert place() != first
+    monkeypatch.setattr(versions, "installed", lambda: {"torch": "1.0"})
+    assert place() != first
+
+
+def test_rows_that_cannot_be_kept_are_used_and_that_is_said(
+    known: Known, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*unused: object, **also: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = known.folder / "wds_letters"
+    fresh = Store(NoiseEncoder(8)).embedded(folder, "test")
+    monkeypatch.setattr(row_files, "save_file", full)
+    with caplog.at_level(logging.WARNING):
+        assert same(fresh, Store(NoiseEncoder(8), tmp_path / "rows").embedded(folder, "test"))
+    assert "cannot be kept (" in caplog.text
+    assert "No space left on device" in caplog.text
+    assert list((tmp_path / "rows").iterdir()) == []
 
 
 def test_the_sources_that_rows_depend_on_are_there() -> None:

@@ -18,8 +18,9 @@ from rankclip import files
 from rankclip.errors import DataError, InputError
 from rankclip.evaluation import results
 from rankclip.exchange.exporting import Form, export
-from rankclip.models import open_clip as door
 from rankclip.models.spec import ModelSpec
+from rankclip.models.trained import load_encoder
+from tests.unit.evaluation.known import unit_rows
 from tests.unit.exchange.trained import write_run
 
 RN, VIT = ModelSpec(name="shapes-rn"), ModelSpec(name="shapes-vit")
@@ -50,8 +51,8 @@ def test_open_clip_gives_the_same_embeddings(
     run = write_run(tmp_path / "run", spec, bounded)
     export(run, form, tmp_path / "out", tmp_path)
     images, texts, model = theirs(f"local-dir:{tmp_path / 'out'}", pictures)
-    ours = door.load_encoder(run)
-    assert (images - ours.encode_images(blobs)).abs().max() <= 1e-6
+    ours = load_encoder(run)
+    assert (images - unit_rows(ours, blobs)).abs().max() <= 1e-6
     assert (texts - ours.encode_texts(TEXTS)).abs().max() <= 1e-6
     assert model.logit_scale == ours.model.logit_scale
     assert bounded == (model.logit_bias is None)
@@ -66,8 +67,8 @@ def test_what_is_made_for_hugging_face_loads_by_its_name_there(
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text(commit)
     images, texts, _ = theirs("hf-hub:me/model", pictures, cache_dir=str(tmp_path / "hub"))
-    ours = door.load_encoder(tmp_path / "run")
-    assert (images - ours.encode_images(blobs)).abs().max() <= 1e-6
+    ours = load_encoder(tmp_path / "run")
+    assert (images - unit_rows(ours, blobs)).abs().max() <= 1e-6
     assert (texts - ours.encode_texts(TEXTS)).abs().max() <= 1e-6
 
 
@@ -76,7 +77,7 @@ def test_the_weights_alone_load_by_the_name_of_the_model(tmp_path: Path) -> None
     export(run, "safetensors", tmp_path / "out", tmp_path)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"model.safetensors", "record.json"}
     loaded = open_clip.create_model("shapes-vit", pretrained=str(tmp_path / "out" / "model.safetensors"))
-    ours = door.load_encoder(run).model.clip.state_dict()
+    ours = load_encoder(run).model.clip.state_dict()
     assert all(torch.equal(tensor, ours[name]) for name, tensor in loaded.state_dict().items())
 
 

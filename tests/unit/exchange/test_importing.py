@@ -13,12 +13,14 @@ from PIL import Image
 from torch import Tensor
 
 from rankclip.errors import DataError, InputError
-from rankclip.evaluation import scoring
+from rankclip.evaluation import score_request
 from rankclip.evaluation.spec import EvaluationSpec
 from rankclip.exchange.exporting import export
 from rankclip.exchange.importing import Origin, import_, spec_of
 from rankclip.models import open_clip as door
 from rankclip.models.spec import ModelSpec
+from rankclip.models.trained import load_encoder
+from tests.unit.evaluation.known import unit_rows
 
 TEXTS = ["a red circle", "a very small green star beside two outlined hexagons"]
 
@@ -32,12 +34,12 @@ def test_a_model_of_open_clip_gives_the_same_embeddings_here(
         model, _, preprocess = open_clip.create_model_and_transforms("shapes-vit")
     torch.save({"epoch": 3, "state_dict": model.state_dict()}, tmp_path / "epoch_3.pt")
     import_(str(tmp_path / "epoch_3.pt"), "open_clip", "shapes-vit", tmp_path / "run")
-    encoder = door.load_encoder(tmp_path / "run")
+    encoder = load_encoder(tmp_path / "run")
     with torch.inference_mode():
         model.eval()
         images = model.encode_image(torch.stack([preprocess(each) for each in pictures]), normalize=True)
         texts = model.encode_text(open_clip.get_tokenizer("shapes-vit")(TEXTS), normalize=True)
-    assert (images - encoder.encode_images(blobs)).abs().max() <= 1e-6
+    assert (images - unit_rows(encoder, blobs)).abs().max() <= 1e-6
     assert (texts - encoder.encode_texts(TEXTS)).abs().max() <= 1e-6
 
 
@@ -64,7 +66,7 @@ def test_a_checkpoint_of_cyclip_has_the_activation_of_openai_here_and_in_open_cl
     spec = import_(str(tmp_path / "best.pt"), "cyclip", "RN50", tmp_path / "run")
     assert spec.name == "RN50-quickgelu"
     export(tmp_path / "run", "open_clip", tmp_path / "out", tmp_path)
-    encoder = door.load_encoder(tmp_path / "run")
+    encoder = load_encoder(tmp_path / "run")
     openais = build_model_from_openai_state_dict(dict(small_rn50), quick_gelu=True, cast_dtype=torch.float32)
     openais = openais.float()
     openais.load_state_dict(small_rn50)  # building it rounded some to half precision
@@ -74,7 +76,7 @@ def test_a_checkpoint_of_cyclip_has_the_activation_of_openai_here_and_in_open_cl
         for model in (openais.eval(), exported.eval()):
             found = model.encode_image(images, normalize=True), model.encode_text(tokens, normalize=True)
             for theirs, ours in zip(
-                found, (encoder.encode_images(blobs), encoder.encode_texts(TEXTS)), strict=True
+                found, (unit_rows(encoder, blobs), encoder.encode_texts(TEXTS)), strict=True
             ):
                 assert (theirs - ours).abs().max() <= 1e-6
         plain = door.build(ModelSpec(name="RN50"), seed=0)
@@ -88,9 +90,11 @@ def test_the_evaluation_accepts_an_imported_model(tmp_path: Path) -> None:
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "benchmarks" / "manifest.json").write_text('{"benchmarks": {"digits": {}}}')
     asked = EvaluationSpec.model_validate({"benchmarks": [{"name": "digits", "images": 20, "side": 16}]})
-    request = scoring.request(tmp_path / "run", asked, tmp_path / "benchmarks", tmp_path / "work", tmp_path)
+    request = score_request.request(
+        tmp_path / "run", asked, tmp_path / "benchmarks", tmp_path / "work", tmp_path
+    )
     assert (request.arm, request.seed, request.step) == ("open_clip", 0, 0)
-    assert door.load_encoder(tmp_path / "run").spec.name == "shapes-vit"
+    assert load_encoder(tmp_path / "run").spec.name == "shapes-vit"
     record = json.loads((tmp_path / "run" / "record.json").read_text())
     assert (record["origin"], record["file"], set(record["inputs"])) == ("open_clip", "a.pt", {"weights"})
 

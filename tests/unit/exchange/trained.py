@@ -7,11 +7,12 @@ from pathlib import Path
 
 from rankclip.models import open_clip as door
 from rankclip.models.spec import ModelSpec
+from rankclip.models.weights import save_weights
 
 
 def write_run(folder: Path, spec: ModelSpec, bounded: bool = True) -> Path:
     """A finished run of random weights."""
-    door.save_weights(door.build(spec, seed=1, bounded=bounded), spec, folder / "model.safetensors")
+    save_weights(door.build(spec, seed=1, bounded=bounded), spec, folder / "model.safetensors")
     record = {
         "arm": "clip",
         "seed": 1,

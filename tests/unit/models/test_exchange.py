@@ -18,6 +18,7 @@ from rankclip.errors import InputError
 from rankclip.models import exchange
 from rankclip.models import open_clip as door
 from rankclip.models.spec import ModelSpec
+from rankclip.models.weights import import_weights
 
 RN, VIT = ModelSpec(name="shapes-rn"), ModelSpec(name="shapes-vit")
 Weights = dict[str, Tensor]
@@ -66,7 +67,7 @@ def test_weights_are_read_in_every_form(
     spec: ModelSpec, form: str, weights: dict[str, Weights], tmp_path: Path
 ) -> None:
     torch.save(FORMS[form](weights[spec.name]), tmp_path / "epoch_3.pt")
-    found = door.import_weights(spec, tmp_path / "epoch_3.pt").clip.state_dict()
+    found = import_weights(spec, tmp_path / "epoch_3.pt").clip.state_dict()
     assert found.keys() == weights[spec.name].keys()
     assert all(torch.equal(tensor, weights[spec.name][name]) for name, tensor in found.items())
 
@@ -76,7 +77,7 @@ def test_half_precision_becomes_float32_and_safetensors_are_known_by_their_conte
 ) -> None:
     halves = {name: tensor.half() for name, tensor in weights["shapes-vit"].items()}
     save_file({name: tensor.contiguous() for name, tensor in halves.items()}, tmp_path / "model.bin")
-    found = door.import_weights(VIT, tmp_path / "model.bin").clip.state_dict()
+    found = import_weights(VIT, tmp_path / "model.bin").clip.state_dict()
     assert {tensor.dtype for tensor in found.values()} == {torch.float32}
     assert all(torch.equal(tensor, halves[name].float()) for name, tensor in found.items())
 
@@ -103,7 +104,7 @@ def test_no_code_of_a_file_runs(weights: dict[str, Weights], tmp_path: Path) -> 
         with pytest.raises(
             InputError, match=rf"epoch_3\.pt holds a .*{named}.*save its state_dict alone"
         ) as said:
-            door.import_weights(RN, tmp_path / "epoch_3.pt")
+            import_weights(RN, tmp_path / "epoch_3.pt")
         assert "\n" not in str(said.value)
     assert not (tmp_path / "ran").exists()
 
@@ -155,17 +156,17 @@ def test_another_model_is_refused_with_the_first_tensor_that_differs(
     with pytest.raises(
         InputError, match=r"a\.pt holds another model than shapes-rn: \d+ tensors differ"
     ) as said:
-        door.import_weights(RN, tmp_path / "a.pt")
+        import_weights(RN, tmp_path / "a.pt")
     assert "the first is visual.attnpool.c_proj.bias (none there, [64] here)" in str(said.value)
     larger = weights["shapes-vit"] | {"positional_embedding": torch.zeros(80, 64)}
     torch.save(larger, tmp_path / "a.pt")
     with pytest.raises(
         InputError, match=r"1 tensors differ, .* positional_embedding \(\[80, 64\] there, \[77, 64\]"
     ):
-        door.import_weights(VIT, tmp_path / "a.pt")
+        import_weights(VIT, tmp_path / "a.pt")
 
 
 def test_weights_that_are_not_finite_are_refused(weights: dict[str, Weights], tmp_path: Path) -> None:
     torch.save(weights["shapes-rn"] | {"ln_final.bias": torch.full((64,), torch.nan)}, tmp_path / "a.pt")
     with pytest.raises(InputError, match=r"a\.pt is of no use: ln_final\.bias is not finite"):
-        door.import_weights(RN, tmp_path / "a.pt")
+        import_weights(RN, tmp_path / "a.pt")

@@ -16,7 +16,12 @@ from torch import Tensor
 
 from rankclip.errors import DataError
 from rankclip.models import open_clip as door
+from rankclip.models.image_text import ImageTextModel
+from rankclip.models.pieces import ALL, images_at_once
 from rankclip.models.spec import ModelSpec
+from rankclip.models.trained import load_encoder, pixels
+from rankclip.models.weights import load_weights, save_weights
+from tests.unit.evaluation.known import unit_rows
 
 RN, VIT = ModelSpec(name="shapes-rn"), ModelSpec(name="shapes-vit")
 CAPTIONS = [
@@ -27,7 +32,7 @@ CAPTIONS = [
 ]
 
 
-def weights(model: door.ImageTextModel) -> dict[str, Tensor]:
+def weights(model: ImageTextModel) -> dict[str, Tensor]:
     return model.clip.state_dict()
 
 
@@ -47,14 +52,14 @@ def noise(width: int, height: int, channels: int = 3) -> Image.Image:
 
 
 @pytest.fixture(scope="module")
-def models() -> dict[str, door.ImageTextModel]:
+def models() -> dict[str, ImageTextModel]:
     return {spec.name: door.build(spec, seed=1).eval() for spec in (RN, VIT)}
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, models: dict[str, door.ImageTextModel]) -> Path:
+def run(tmp_path_factory: pytest.TempPathFactory, models: dict[str, ImageTextModel]) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    door.save_weights(models["shapes-rn"], RN, folder / "model.safetensors")
+    save_weights(models["shapes-rn"], RN, folder / "model.safetensors")
     (folder / "record.json").write_text(json.dumps({"config": {"model": RN.dump()}}))
     return folder
 
@@ -83,7 +88,7 @@ def test_trimmed_captions_give_the_value_and_gradient_of_untrimmed_ones(
         assert torch.allclose(one, other, rtol=1e-9, atol=1e-12)
 
 
-def test_captions_are_computed_no_longer_than_the_longest(models: dict[str, door.ImageTextModel]) -> None:
+def test_captions_are_computed_no_longer_than_the_longest(models: dict[str, ImageTextModel]) -> None:
     tokens = door.tokenize(RN, ["red circle", "![ a"])
     trimmed, constants = models["shapes-rn"].trim(tokens)
     assert trimmed.tolist() == [[49406, 736, 7117, 49407, 0], [49406, 0, 314, 320, 49407]]
@@ -129,7 +134,7 @@ PICTURES = {
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_pixels_and_normalise_are_the_evaluation_transform_of_open_clip(
-    models: dict[str, door.ImageTextModel], name: str
+    models: dict[str, ImageTextModel], name: str
 ) -> None:
     model = models["shapes-rn"]
     preprocess = open_clip.get_model_preprocess_cfg(model.clip)
@@ -137,7 +142,7 @@ def test_pixels_and_normalise_are_the_evaluation_transform_of_open_clip(
         32, is_train=False, mean=preprocess["mean"], std=preprocess["std"],
         interpolation=preprocess["interpolation"], resize_mode=preprocess["resize_mode"],
     )  # fmt: skip
-    found = door.pixels(encoded(PICTURES[name]), model.image_size)
+    found = pixels(encoded(PICTURES[name]), model.image_size)
     assert (found.dtype, tuple(found.shape)) == (torch.uint8, (3, 32, 32))
     assert torch.equal(model.normalise(found[None])[0], transform(PICTURES[name]))
 
@@ -147,16 +152,34 @@ def test_pixels_and_normalise_are_the_evaluation_transform_of_open_clip(
 )
 def test_bytes_that_are_no_image_are_refused_in_one_line(blob: bytes) -> None:
     with pytest.raises(DataError, match=f"an image of {len(blob)} bytes cannot be decoded") as refused:
-        door.pixels(blob, 32)
+        pixels(blob, 32)
     assert "\n" not in str(refused.value)
 
 
-def test_weights_survive_being_saved(run: Path, models: dict[str, door.ImageTextModel]) -> None:
-    loaded = door.load_weights(RN, run / "model.safetensors")
+@pytest.mark.parametrize("error", [RuntimeError, KeyError, AttributeError, NotImplementedError])
+def test_whatever_a_decoder_raises_is_one_line(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(*unused: object) -> None:
+        raise error("two\nlines")
+
+    monkeypatch.setattr(Image.Image, "convert", damaged)
+    with pytest.raises(DataError, match=r"cannot be decoded .*two") as refused:
+        pixels(encoded(noise(64, 64)), 32)
+    assert "\n" not in str(refused.value)
+
+
+def test_readers_of_formats_that_no_set_has_stay_closed_to_its_bytes() -> None:
+    with pytest.raises(DataError, match="cannot be decoded"):
+        pixels(encoded(noise(32, 32), "TIFF"), 32)
+
+
+def test_weights_survive_being_saved(run: Path, models: dict[str, ImageTextModel]) -> None:
+    loaded = load_weights(RN, run / "model.safetensors")
     assert equal(weights(loaded), weights(models["shapes-rn"]))
 
 
-def test_open_clip_reads_our_weights(run: Path, models: dict[str, door.ImageTextModel]) -> None:
+def test_open_clip_reads_our_weights(run: Path, models: dict[str, ImageTextModel]) -> None:
     loaded = open_clip.create_model("shapes-rn", pretrained=str(run / "model.safetensors"))
     assert equal(loaded.state_dict(), weights(models["shapes-rn"]))
 
@@ -183,17 +206,17 @@ def test_a_model_with_a_bias_gives_it_last_and_trains_it() -> None:
 def test_weights_with_a_bias_survive_being_saved_and_open_clip_reads_them(tmp_path: Path) -> None:
     model = door.build(VIT, seed=1, bounded=False)
     path = tmp_path / "model.safetensors"
-    door.save_weights(model, VIT, path)
-    assert equal(weights(door.load_weights(VIT, path)), weights(model))
+    save_weights(model, VIT, path)
+    assert equal(weights(load_weights(VIT, path)), weights(model))
     theirs = open_clip.create_model("shapes-vit", pretrained=str(path), init_logit_bias=0.0)
     assert equal(theirs.state_dict(), weights(model))
     with pytest.raises(DataError, match=r"another model: \d+ tensors differ from shapes-rn"):
-        door.load_weights(RN, path)
+        load_weights(RN, path)
 
 
 def test_a_checkpoint_of_another_model_is_refused_by_name(run: Path) -> None:
     with pytest.raises(DataError, match=r"another model: \d+ tensors differ from shapes-vit"):
-        door.load_weights(VIT, run / "model.safetensors")
+        load_weights(VIT, run / "model.safetensors")
 
 
 def test_damaged_and_missing_weights_are_refused_in_one_line(run: Path, tmp_path: Path) -> None:
@@ -203,7 +226,7 @@ def test_damaged_and_missing_weights_are_refused_in_one_line(run: Path, tmp_path
         if content is not None:
             path.write_bytes(content)
         with pytest.raises(DataError, match=r"model\.safetensors is not readable.*pretrain") as refused:
-            door.load_weights(RN, path)
+            load_weights(RN, path)
         assert "\n" not in str(refused.value)
 
 
@@ -213,25 +236,45 @@ def test_damaged_and_missing_weights_are_refused_in_one_line(run: Path, tmp_path
 def test_a_record_without_a_known_model_is_refused(tmp_path: Path, record: str) -> None:
     (tmp_path / "record.json").write_text(record)
     with pytest.raises(DataError, match=r"record\.json names no known model.*pretrain"):
-        door.load_encoder(tmp_path)
+        load_encoder(tmp_path)
 
 
 def test_a_run_without_a_record_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"record\.json is missing"):
-        door.load_encoder(tmp_path)
+        load_encoder(tmp_path)
 
 
 def test_an_encoder_gives_the_same_unit_rows_whatever_its_batch(run: Path) -> None:
-    encoder = door.load_encoder(run)
+    encoder = load_encoder(run)
     images = [encoded(picture) for picture in PICTURES.values()]
-    whole = encoder.encode_images(images), encoder.encode_texts(CAPTIONS)
-    encoder.batch_size = 2
-    for rows, again in zip(
-        whole, (encoder.encode_images(images), encoder.encode_texts(CAPTIONS)), strict=True
-    ):
+    whole = unit_rows(encoder, images), encoder.encode_texts(CAPTIONS)
+    pictures = torch.cat([unit_rows(encoder, [image]) for image in images])
+    texts = torch.cat([encoder.encode_texts(CAPTIONS[:2]), encoder.encode_texts(CAPTIONS[2:])])
+    for rows, again in zip(whole, (pictures, texts), strict=True):
         assert rows.dtype == torch.float32
         assert torch.allclose(rows.norm(dim=1), torch.ones(len(rows)), atol=1e-6)
         assert torch.allclose(rows, again, atol=1e-5)
+
+
+def test_a_network_of_convolutions_is_given_few_images_at_once_on_a_cpu(run: Path) -> None:
+    encoder = load_encoder(run)
+    images = [encoded(noise(32, 32)) for _ in range(3)]
+    seen: list[int] = []
+    encoder.model.clip.visual.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    whole = unit_rows(encoder, images)
+    encoder.together = 2
+    assert torch.allclose(unit_rows(encoder, images), whole, atol=1e-6)
+    assert seen == [3, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "most"), [(RN, 224, 8), (RN, 32, 392), (RN, 4000, 1), (VIT, 224, ALL)]
+)
+def test_as_many_images_go_together_as_a_cache_holds(
+    models: dict[str, ImageTextModel], model: ModelSpec, size: int, most: int
+) -> None:
+    assert images_at_once(models[model.name].clip, size, torch.device("cpu")) == most
+    assert images_at_once(models[model.name].clip, size, torch.device("cuda")) == ALL
 
 
 def test_the_tokenizer_remembers_no_more_words_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from rankclip.errors import InputError
-from rankclip.models.open_clip import ImageTextModel, build
+from rankclip.models.image_text import ImageTextModel
+from rankclip.models.open_clip import build
 from rankclip.models.spec import ModelSpec
 from rankclip.training.averaged import Averaged
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from rankclip.models.open_clip import ImageTextModel, build
+from rankclip.models.image_text import ImageTextModel
+from rankclip.models.open_clip import build
 from rankclip.models.spec import ModelSpec
 from rankclip.training.cost import flops_per_pair, peak_flops, peak_of
 

@@ -13,8 +13,10 @@ import torch
 
 from rankclip.data.loading.order import batches
 from rankclip.errors import DataError, InputError
-from rankclip.models.open_clip import longest, pixels, tokenize
+from rankclip.models.image_text import longest
+from rankclip.models.open_clip import tokenize
 from rankclip.models.spec import ModelSpec
+from rankclip.models.trained import pixels
 from rankclip.training import run
 from rankclip.training.feed import Feed
 from rankclip.training.loop import Training

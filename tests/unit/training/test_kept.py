@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from rankclip.errors import DataError, Preempted
 from rankclip.evaluation.validation import validation_top1
-from rankclip.models.open_clip import load_encoder
+from rankclip.models.trained import load_encoder
 from rankclip.training import checkpoint, loop, run
 from rankclip.training.request import TrainRequest
 from rankclip.training.validation import validation_set

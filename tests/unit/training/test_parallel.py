@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from rankclip import distributed
 from rankclip.errors import InputError
-from rankclip.models.open_clip import ImageTextModel, build, tokenize
+from rankclip.models.image_text import ImageTextModel
+from rankclip.models.open_clip import build, tokenize
 from rankclip.models.spec import ModelSpec
 from rankclip.training import parallel
 from rankclip.training.batch_norm import batch_norms

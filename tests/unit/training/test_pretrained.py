@@ -16,6 +16,8 @@ from rankclip import composition, config, files
 from rankclip.errors import DataError, InputError
 from rankclip.models import open_clip as door
 from rankclip.models.spec import ModelSpec
+from rankclip.models.trained import load_encoder
+from rankclip.models.weights import save_weights
 from rankclip.training.loop import Training
 from rankclip.training.run import train_run
 from tests.unit.training import tiny
@@ -81,16 +83,16 @@ def test_a_finished_run_no_longer_needs_the_weights_that_it_started_from(
 ) -> None:
     path = Path(shutil.copy(weights, tmp_path / "a.pt"))
     spec = starting(path)
-    door.save_weights(door.build(spec, 0), spec, tmp_path / "run" / "model.safetensors")
+    save_weights(door.build(spec, 0), spec, tmp_path / "run" / "model.safetensors")
     files.write_json(tmp_path / "run" / "record.json", {"config": {"model": spec.dump()}})
     path.unlink()
-    assert door.load_encoder(tmp_path / "run").spec == spec
+    assert load_encoder(tmp_path / "run").spec == spec
 
 
 def test_a_run_trains_from_weights_of_another_folder(weights: Path, tiny_data: Path, tmp_path: Path) -> None:
     asked = tiny.request(tiny_data, tmp_path / "work", model=starting(weights), steps=3, lr=1e-9)
     train_run(asked.dump())
-    found = door.load_encoder(asked.folder).model.clip
+    found = load_encoder(asked.folder).model.clip
     wanted = door.build(RN, seed=11).clip
     torch.testing.assert_close(found.token_embedding.weight, wanted.token_embedding.weight, atol=1e-6, rtol=0)
 

@@ -19,8 +19,9 @@ from torch import nn
 
 from rankclip import distributed, files, lifecycle
 from rankclip.errors import DataError, InputError, RunError
-from rankclip.models.open_clip import build, load_encoder
+from rankclip.models.open_clip import build
 from rankclip.models.spec import ModelSpec
+from rankclip.models.trained import load_encoder
 from rankclip.objectives.batch import Batch
 from rankclip.training import checkpoint, loop, run
 from rankclip.training.batch_norm import batch_norms

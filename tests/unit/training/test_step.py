@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rankclip.models.open_clip import ImageTextModel, build, tokenize
+from rankclip.models.image_text import ImageTextModel
+from rankclip.models.open_clip import build, tokenize
 from rankclip.models.spec import ModelSpec
 from rankclip.objectives import Objective
 from rankclip.training import gradients

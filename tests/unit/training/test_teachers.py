@@ -13,7 +13,8 @@ import torch
 from rankclip.data.loading.index import Captions
 from rankclip.data.loading.samples import Samples
 from rankclip.errors import InputError
-from rankclip.models.open_clip import ImageTextModel, build, tokenize
+from rankclip.models.image_text import ImageTextModel
+from rankclip.models.open_clip import build, tokenize
 from rankclip.objectives.batch import gathered
 from rankclip.training import checkpoint, run
 from rankclip.training.averaged import Averaged
