@@ -54,6 +54,8 @@ def path_of(leader: TrainRequest, follower: str) -> NDArray[np.float64]:
 
 def start_of(run: TrainRequest) -> float:
     """ln alpha of a run before its first step."""
+    if run.train.initial_alpha is not None:
+        return math.log(run.train.initial_alpha)
     if run.model.pretrained is None:
         return initial_logit_scale(run.objective.bounded)
     return build(run.model, run.seed, run.objective.bounded).logit_scale.item()

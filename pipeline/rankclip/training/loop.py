@@ -59,6 +59,8 @@ class Training:
         self.device = chosen(request.machine)
         dropped = self.spec.patch_dropout
         self.model = build(request.model, request.seed, self.objective.bounded, patch_dropout=dropped)
+        if self.spec.initial_alpha is not None:
+            self.model.logit_scale.data.fill_(math.log(self.spec.initial_alpha))
         self.model.to(self.device)
         refuse(self.spec.batch_size, self.model, device=self.device)
         self.feed = Feed(request, self.model.image_size, self.device)

@@ -49,6 +49,10 @@ class TrainSpec(Spec):
     eps: PositiveFloat
     """AdamW's epsilon."""
 
+    initial_alpha: Annotated[float, Field(ge=1.0)] | None
+    """exp(logit scale) before the first step; `null`: 1 / 0.07, SigLIP's 10, or that of the weights that
+    training starts from."""
+
     max_alpha: Annotated[float, Field(gt=1.0)]
     """exp(logit scale) is kept in [1, max_alpha] after every step; SigLIP's has no upper bound."""
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from rankclip.errors import DataError
 from rankclip.training import loop, run
-from rankclip.training.logit_scale import clamp_alpha, path_of
+from rankclip.training.logit_scale import clamp_alpha, path_of, start_of
 from rankclip.training.loop import Training
 from rankclip.training.request import METRICS, TrainRequest
 from tests.unit.training import tiny
@@ -77,6 +77,16 @@ def test_siglip_starts_where_it_says_and_knows_no_upper_bound(tiny_data: Path, t
     assert (training.model.logit_scale.exp().item(), bias.item()) == pytest.approx((10.0, -10.0))
     assert next(training.reports())["logit_scale"] == pytest.approx(10.0, rel=1e-4)
     assert bias.item() != -10.0
+
+
+def test_a_run_starts_where_its_recipe_says_and_so_does_what_follows_it(
+    tiny_data: Path, tmp_path: Path
+) -> None:
+    request = tiny.request(tiny_data, tmp_path, objective=CLIP, initial_alpha=5.0, lr=1e-6, log_every=1)
+    training = Training(request)
+    assert training.model.logit_scale.exp().item() == pytest.approx(5.0)
+    assert next(training.reports())["logit_scale"] == pytest.approx(5.0, rel=1e-4)
+    assert start_of(request) == pytest.approx(math.log(5.0))
 
 
 def test_a_followed_run_is_the_run_of_an_arm_with_that_objective(leader: TrainRequest) -> None:

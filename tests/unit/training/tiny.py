@@ -23,7 +23,8 @@ IMAGES = 20
 MODEL = ModelSpec(name="shapes-rn")
 TRAIN = TrainSpec(
     batch_size=8, steps=7, lr=1e-3, logit_scale_lr=None, schedule="cosine", warmup_steps=2, cooldown_steps=0,
-    schedule_ahead=0, weight_decay=0.1, betas=(0.9, 0.98), eps=1e-6, max_alpha=100.0, clip_norm=None,
+    schedule_ahead=0, weight_decay=0.1, betas=(0.9, 0.98), eps=1e-6, initial_alpha=None,
+    max_alpha=100.0, clip_norm=None,
     skip_nonfinite=0, precision="fp32", patch_dropout=0.0, micro_batch=None, weights="last",
     ema_decay=0.9, captions="raw", shift_pixels=2, crop=None, threads=1, log_every=2, diagnose_every=None,
     validation=("shape",), validate_every=5, checkpoint_every=3,
