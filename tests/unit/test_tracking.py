@@ -225,6 +225,38 @@ def test_of_two_makers_of_a_database_the_first_ones_stays(
     assert (tmp_path / "mlflow.db").read_text() == "of another process"
 
 
+def test_a_run_below_another_is_found_again_and_moves_with_it(root: Path, tmp_path: Path) -> None:
+    def opened(parent: str) -> None:
+        tracker = Tracker(root, "study", sweep="lr")
+        above = tracker.open_run(parent, parent, tmp_path / parent)
+        tracker.open_run("below", "below", tmp_path / "below", parent=above)
+
+    opened("one")
+    opened("one")
+    by_name = {run.info.run_name: run for run in runs(root, "study/lr")}
+    assert set(by_name) == {"one", "below"}
+    assert by_name["below"].data.tags["mlflow.parentRunId"] == by_name["one"].info.run_id
+    client(root).delete_run(by_name["one"].info.run_id)
+    opened("one")
+    again = {run.info.run_name: run for run in runs(root, "study/lr")}
+    assert again["below"].info.run_id == by_name["below"].info.run_id
+    assert (
+        again["below"].data.tags["mlflow.parentRunId"]
+        == again["one"].info.run_id
+        != by_name["one"].info.run_id
+    )
+
+
+def test_a_page_opens_an_experiment_as_one_of_training_with_its_view(root: Path, tmp_path: Path) -> None:
+    open_run(root, "shown", tmp_path)
+    found = client(root).get_experiment_by_name("rankclip/shown")
+    assert found.tags["mlflow.experimentKind"] == "custom_model_development"
+    start = f"/#/experiments/{found.experiment_id}/runs?workflowType=machine_learning&compareRunsMode="
+    assert tracking.page(root, "rankclip/shown") == f"{start}CHART&viewStateShareKey=comparison"
+    assert tracking.page(root, "rankclip/shown", view="other", charts=False) == f"{start}TABLE"
+    assert tracking.page(root, "rankclip/nothing") == ""
+
+
 def test_a_deleted_experiment_comes_back(root: Path, tmp_path: Path) -> None:
     open_run(root, "deleted", tmp_path)
     client(root).delete_experiment(client(root).get_experiment_by_name("rankclip/deleted").experiment_id)

@@ -53,7 +53,7 @@ def unsent(metrics: Path, memory: Json) -> tuple[list[Json], Json]:
     offset, last = memory["offset"], memory["last"].encode()
     rewound = content[:offset][-len(last) :] != last if last else False
     lines = [line for line in content[0 if rewound else offset :].split(b"\n") if line]
-    records = [record for record in map(_parsed, lines) if record]
+    records = [record for record in map(parsed, lines) if record]
     if rewound:
         records = [record for record in records if record["step"] >= memory["step"]]
     if records:
@@ -63,7 +63,8 @@ def unsent(metrics: Path, memory: Json) -> tuple[list[Json], Json]:
     return records, memory
 
 
-def _parsed(line: bytes) -> Json | None:
+def parsed(line: bytes) -> Json | None:
+    """The record of a line of a metrics.jsonl, or None of a damaged one."""
     try:
         record = json.loads(line)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The experiment of a study."""
+"""The experiment of a study, or of one of its sweeps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from rankclip import lifecycle
 from rankclip.files import one_line
-from rankclip.tracking import database
+from rankclip.tracking import database, view
 from rankclip.tracking.lines import flatten
 from rankclip.tracking.place import artifacts, uri
 from rankclip.tracking.run import KEY_TAG, RunLog
@@ -28,36 +28,58 @@ RETRY_S = 60.0
 
 def ping(root: Path) -> None:
     """Asks the tracker for one experiment; raises whatever MLflow raises when it cannot be reached."""
-    _client(root).search_experiments(max_results=1)
+    client_of(root).search_experiments(max_results=1)
 
 
-def _client(root: Path) -> MlflowClient:
+def client_of(root: Path) -> MlflowClient:
+    """Where results are tracked, which is not asked yet."""
     lifecycle.quiet()
     # MLflow's 7 retries of 2 minutes would hold a training up.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # else at the end of every run
     address = database.ready(root)
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=address)
 
 
-class Tracker:
-    """The experiment `rankclip/<study>`."""
+KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
+"""Has MLflow's pages take an experiment for one of training, where they would ask or guess."""
 
-    def __init__(self, root: Path, study: str, primary_metric: str = "final/mean/top1") -> None:
+
+def experiment_name(study: str, sweep: str = "") -> str:
+    """What MLflow calls a study, `rankclip/<study>`, or a sweep of it, `rankclip/<study>/<sweep>`."""
+    return f"rankclip/{study}/{sweep}" if sweep else f"rankclip/{study}"
+
+
+class Tracker:
+    """The experiment of a study or of a sweep."""
+
+    def __init__(
+        self,
+        root: Path,
+        study: str,
+        primary_metric: str = "final/mean/top1",
+        sweep: str = "",
+        greater_is_better: bool = True,
+    ) -> None:
         """Nothing is opened before the first run needs it.
 
         Args:
             root: the repository's folder.
-            study: its name ends the experiment's name.
-            primary_metric: metric by which MLflow sorts; greater is better.
+            study: name of the study.
+            primary_metric: metric by which MLflow sorts.
+            sweep: name of the sweep, if it is one's.
+            greater_is_better: of the primary metric.
         """
-        self.root, self.study = root, study
-        self.tags = {"rankclip.study": study}
+        self.root, self.study, self.sweep = root, study, sweep
+        self.tags = {"rankclip.study": study, KIND_TAG: KIND}
         if primary_metric:
             self.tags["mlflow.experiment.primaryMetric.name"] = primary_metric
-            self.tags["mlflow.experiment.primaryMetric.greaterIsBetter"] = "True"
+            self.tags["mlflow.experiment.primaryMetric.greaterIsBetter"] = str(greater_is_better)
+            if not sweep:
+                self.tags[f"{view.VIEW_TAG}{view.COMPARISON}"] = view.of_study(primary_metric)
         self._client: MlflowClient | None = None
         self._experiment = ""
         self._silent_until = 0.0
@@ -71,6 +93,8 @@ class Tracker:
         params: Mapping[str, Any] | None = None,
         tags: Mapping[str, str] | None = None,
         data_digest: str = "",
+        parent: RunLog | None = None,
+        resume: bool = True,
     ) -> RunLog:
         """The run with this `key`, resumed if the experiment has it and else made.
 
@@ -81,13 +105,28 @@ class Tracker:
             params: nested settings; sent flat, as "train.lr".
             tags: texts, as "arm", "git_commit".
             data_digest: digest of the training data; shown as the run's data set and as a tag.
+            parent: the run below which this one is shown; one level is all that MLflow shows.
+            resume: whether a run that had ended without finishing goes on, as far as MLflow tells.
         """
         every = {"arm": "", **(tags or {}), KEY_TAG: key}
         if data_digest:
             every["data_digest"] = data_digest
-        run = RunLog(self.attempt, name, folder, flatten(params or {}), {k: v for k, v in every.items() if v})
+        told = {tag: text for tag, text in every.items() if text}
+        run = RunLog(self.attempt, name, folder, flatten(params or {}), told, parent, resume)
         run.open()
         return run
+
+    def tell(self, tags: Mapping[str, str]) -> None:
+        """Sets those tags of the experiment that have changed since they were set here."""
+        news = {name: text for name, text in tags.items() if self.tags.get(name) != text}
+
+        def send(client: MlflowClient, experiment: str) -> None:
+            for name, text in news.items():
+                client.set_experiment_tag(experiment, name, text)
+            self.tags |= news
+
+        if news:
+            self.attempt(send)
 
     def attempt(self, action: Callable[[MlflowClient, str], Result]) -> Result | None:
         """`action(client, experiment id)`, or None while MLflow cannot be reached (said once)."""
@@ -109,12 +148,12 @@ class Tracker:
             return None
 
     def _connect(self) -> tuple[MlflowClient, str]:
-        client = _client(self.root)
-        name = f"rankclip/{self.study}"
+        client = client_of(self.root)
+        name = experiment_name(self.study, self.sweep)
         found = client.get_experiment_by_name(name)
         if found is None:
             ours = uri(self.root).startswith("sqlite:")
-            store = (artifacts(self.root) / self.study).as_uri() if ours else None
+            store = (artifacts(self.root) / self.study / self.sweep).as_uri() if ours else None
             return client, client.create_experiment(name, artifact_location=store, tags=self.tags)
         if found.lifecycle_stage == "deleted":
             client.restore_experiment(found.experiment_id)
