@@ -63,7 +63,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Scores:
-    """Test scores of the final checkpoints.
+    """Scores of the final checkpoints on one split.
 
     `values[arm][cell][seed]` is a score; `steps[arm][seed]` the step it was taken at; `digests[arm][seed]`
     the digests of checkpoint and config by name; `measured[benchmark, protocol]` what was measured and how,
@@ -106,8 +106,8 @@ def read_results(folder: Path, subject: Subject) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def read_scores(results: pa.Table, subject: Subject, protocol: str) -> Scores:
-    """The scores on the test splits at each run's last evaluated step.
+def read_scores(results: pa.Table, subject: Subject, protocol: str, split: str = "test") -> Scores:
+    """The scores on the splits of a name at each run's last evaluated step.
 
     Args:
         results: of `read_results`.
@@ -117,7 +117,7 @@ def read_scores(results: pa.Table, subject: Subject, protocol: str) -> Scores:
         DataError: a seed, benchmark or metric is missing for an arm that needs it, stands there twice, is not
             finite or was measured on other data than the other arms'.
     """
-    rows = [row for row in results.to_pylist() if row["split"] == "test" and row["seed"] in subject.seeds]
+    rows = [row for row in results.to_pylist() if row["split"] == split and row["seed"] in subject.seeds]
     steps = _last_steps(rows)
     rows = [row for row in rows if row["step"] == steps[row["arm"]][row["seed"]]]
     names = _metric_names(rows, protocol)

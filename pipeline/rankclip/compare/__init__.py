@@ -1,0 +1,1 @@
+"""Runs and arms side by side in the terminal, with the statistics of the report."""
