@@ -35,6 +35,7 @@ bench-faults: $(READY)  ## kill -9 in every stage at several moments, about an h
 	python -m bench.faults
 	python -m bench.data_faults
 	python -m bench.train_faults
+	python -m bench.sweep_faults
 
 bench-data: $(READY)  ## ingest, download, index and loading against their peers, about half an hour
 	python -m bench.data

@@ -9,7 +9,9 @@ from typing import Literal, get_args
 
 from rankclip import composition, config
 
-What = Literal["objectives", "models", "studies", "recipes", "benchmarks", "data", "captions", "runs"]
+What = Literal[
+    "objectives", "models", "studies", "recipes", "benchmarks", "data", "captions", "sweeps", "arms", "runs"
+]
 
 GROUPS: dict[What, str] = {
     "objectives": "objective",
@@ -18,6 +20,8 @@ GROUPS: dict[What, str] = {
     "recipes": "train",
     "data": "data",
     "captions": "captions",
+    "sweeps": "sweep",
+    "arms": "arm",
 }
 """Folder of `conf/` of each but the benchmarks, whose registry is a union, and the runs."""
 

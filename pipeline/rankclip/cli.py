@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from rankclip import data_cli, estimate_cli, evaluate_cli, lifecycle
+from rankclip import compare_cli, data_cli, estimate_cli, evaluate_cli, lifecycle, sweep_cli
 from rankclip.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,8 +55,21 @@ def check() -> None:
 @app.command("list")
 def list_(
     what: Annotated[
-        Literal["objectives", "models", "studies", "recipes", "benchmarks", "data", "captions", "runs"],
-        typer.Argument(help="What to list; the runs are those of the active study, arm and seed."),
+        Literal[
+            "objectives",
+            "models",
+            "studies",
+            "recipes",
+            "benchmarks",
+            "data",
+            "captions",
+            "sweeps",
+            "arms",
+            "runs",
+        ],
+        typer.Argument(
+            help="What to list; arms: that sweeps found; runs: of the active study, arm and seed."
+        ),
     ],
 ) -> None:
     """List what can be chosen, with a line on each."""
@@ -114,6 +127,8 @@ def train(
 
 
 app.command()(evaluate_cli.evaluate)
+app.command()(sweep_cli.sweep)
+app.command()(compare_cli.compare)
 
 
 @app.command()

@@ -12,7 +12,11 @@ from pydantic import BaseModel, ValidationError
 def first(error: ValidationError, model: type[BaseModel]) -> str:
     """The first complaint of a validation as one line; how many more there are at its end."""
     by_key: dict[str, list[Any]] = {}
-    for problem in error.errors(include_url=False):
+    found = error.errors(include_url=False)
+    for problem in found:
+        inside = [other for other in found if other["loc"][: len(problem["loc"])] == problem["loc"]]
+        if problem["type"] == "too_short" and len(inside) > 1:
+            continue  # a list that is too short without its wrong entries
         by_key.setdefault(key_of(problem["loc"], model), []).append(problem)
     line = one(next(iter(by_key.values())), model)
     return line if len(by_key) == 1 else f"{line} (and {len(by_key) - 1} more)"

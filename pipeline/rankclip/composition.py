@@ -28,6 +28,9 @@ DIGEST = "pretrained_sha256"
 OBJECTIVE = re.compile(r"arms\.[^.]+\.objective(\.replay)?")
 """Where an objective is chosen by name: `arms.mine.objective=clip`, `arms.mine.objective.replay=siglip`."""
 
+ARM = re.compile(r"arms\.[^.]+")
+"""Where an arm is chosen by name: `arms.mine=rankclip_rank_weights_shapes`, a file of `conf/arm`."""
+
 
 def compose(study: str, changes: Sequence[str] = (), conf: Path = CONF) -> Study:
     """The study of that name with `key=value` changes.
@@ -43,6 +46,9 @@ def compose(study: str, changes: Sequence[str] = (), conf: Path = CONF) -> Study
         elif OBJECTIVE.fullmatch(key) and isinstance(value, str):
             name = chosen_of("objective", value, conf)
             set_after[key] = hydra_values(f"objective/{name}", [], conf)["objective"]
+        elif ARM.fullmatch(key) and isinstance(value, str):
+            name = chosen_of("arm", value, conf)
+            set_after[key] = value_of((conf / "arm" / f"{name}.yaml").read_text(encoding="utf-8"))
         elif key == "objective":
             raise InputError(f"objective={value} belongs to an arm; write arms.NAME.objective={value}")
         else:
@@ -62,7 +68,7 @@ def changed(study: Study, changes: Sequence[str]) -> Study:
     """
     values = study.dump()
     for key, value in map(parse, changes):
-        if key in GROUPS or OBJECTIVE.fullmatch(key):
+        if key in GROUPS or OBJECTIVE.fullmatch(key) or (ARM.fullmatch(key) and isinstance(value, str)):
             raise InputError(
                 f"{key}={value} takes a configuration by name, which `rankclip use` does; first that"
             )
@@ -71,20 +77,22 @@ def changed(study: Study, changes: Sequence[str]) -> Study:
 
 
 def names(group: str, conf: Path = CONF) -> list[str]:
-    """Configurations of a group of `conf/`, by name.
+    """Configurations of a group of `conf/`, by name; a group of which there are none yet is empty.
 
     Raises:
-        InputError: there is no such folder here.
+        InputError: there is no `conf/` here.
     """
-    if not (conf / group).is_dir():
+    if not conf.is_dir():
         raise InputError(f"{conf / group}/ is missing here ({Path.cwd()}); run this in the repository")
     return sorted(path.stem for path in (conf / group).glob("*.yaml"))
 
 
 def chosen_of(group: str, name: object, conf: Path) -> str:
     """`name`, if the group has it."""
-    if name not in names(group, conf):
-        raise InputError(f"{group} {name!r} is unknown; choose one of {', '.join(names(group, conf))}")
+    known = names(group, conf)
+    if name not in known:
+        choices = f"choose one of {', '.join(known)}" if known else f"{conf / group} has none yet"
+        raise InputError(f"{group} {name!r} is unknown; {choices}")
     return str(name)
 
 

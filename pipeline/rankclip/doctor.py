@@ -157,9 +157,5 @@ def _mlflow(root: Path) -> str:
 
 def _ray() -> str:
     with launch.session(dashboard=True):
-        import ray
-        from ray.util.state import list_nodes
-
-        # without an address it looks for any Ray on the machine, and refuses to choose between two
-        nodes = list_nodes(address=ray.get_runtime_context().gcs_address, timeout=60)
-        return f"{len(nodes)} node{'s' * (len(nodes) != 1)}, and its State API answers"
+        nodes = launch.count_nodes()
+        return f"{nodes} node{'s' * (nodes != 1)}, and its State API answers"

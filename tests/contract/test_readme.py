@@ -24,7 +24,9 @@ from rankclip.objectives.accumulate import accumulate
 from rankclip.objectives.batch import gathered
 
 README = (ROOT / "README.md").read_text()
-HOW_TO = "\n".join((ROOT / "docs" / name).read_text() for name in ("data.md", "evaluation.md", "training.md"))
+HOW_TO = "\n".join(
+    (ROOT / "docs" / name).read_text() for name in ("data.md", "evaluation.md", "sweeps.md", "training.md")
+)
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 

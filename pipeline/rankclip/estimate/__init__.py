@@ -1,5 +1,5 @@
 """What a study will take, before anything is spent: memory, time, money, disk, and what it can detect."""
 
-from rankclip.estimate.outlook import line
+from rankclip.estimate.outlook import device_of, line, seconds
 
-__all__ = ["line"]
+__all__ = ["device_of", "line", "seconds"]

@@ -65,14 +65,33 @@ def steps_said(request: TrainRequest) -> str:
 
 def time_said(train: TrainSpec, found: Need, worker: Worker) -> str:
     """How long a run takes; empty where that is not known."""
+    seconds = seconds_of(train, found, worker)
+    if seconds is None:
+        return ""
+    if found.pair_s is not None:
+        return f", about {duration(seconds)} a run for the towers on a CPU like this one"
+    return f", {duration(seconds)} a run at {UTILISATION:.0%} of the peak of {torch.cuda.get_device_name()}"
+
+
+def seconds(request: TrainRequest) -> float | None:
+    """How long a run takes, about; None where that is not known. Takes a few seconds for each recipe.
+
+    Raises:
+        InputError: as `line`.
+    """
+    worker = Worker(device_of(request.machine), workers(), request.machine.recompute)
+    cpu = worker.device == "cpu"
+    found = need(request.model, request.objective, request.train, worker, trial=cpu)
+    return seconds_of(request.train, found, worker)
+
+
+def seconds_of(train: TrainSpec, found: Need, worker: Worker) -> float | None:
+    """How long a run takes for the towers, as far as it is known."""
     pairs = train.steps * train.batch_size / worker.workers
     if found.pair_s is not None:
-        return f", about {duration(pairs * found.pair_s)} a run for the towers on a CPU like this one"
+        return pairs * found.pair_s
     peak = peak_flops(torch.device("cuda"), train.precision) if torch.cuda.is_available() else None
-    if peak is None:
-        return ""
-    seconds = pairs * found.flops_per_pair / (UTILISATION * peak)
-    return f", {duration(seconds)} a run at {UTILISATION:.0%} of the peak of {torch.cuda.get_device_name()}"
+    return None if peak is None else pairs * found.flops_per_pair / (UTILISATION * peak)
 
 
 def duration(seconds: float) -> str:

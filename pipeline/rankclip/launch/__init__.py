@@ -7,11 +7,11 @@
 
 from rankclip.launch.group import train_group
 from rankclip.launch.queue import Outcome
-from rankclip.launch.session import on_cluster, session
+from rankclip.launch.session import count_nodes, on_cluster, session
 from rankclip.launch.stopping import GRACE_S, stoppable
 from rankclip.launch.tasks import has_gpus, map_tasks, room, stream_tasks, values
 
 __all__ = [
-    "GRACE_S", "Outcome", "has_gpus", "map_tasks", "on_cluster", "room", "session", "stoppable",
-    "stream_tasks", "train_group", "values",
+    "GRACE_S", "Outcome", "count_nodes", "has_gpus", "map_tasks", "on_cluster", "room", "session",
+    "stoppable", "stream_tasks", "train_group", "values",
 ]  # fmt: skip

@@ -69,6 +69,25 @@ def session(*, dashboard: bool = False) -> Iterator[None]:
         yield
 
 
+def count_nodes(timeout_s: int = 60) -> int:
+    """Nodes of the session, as Ray's State API knows them: what frees the CPUs of a stopped group asks it.
+
+    Raises:
+        RunError: it does not answer.
+    """
+    import ray
+    from ray.util.state import list_nodes
+
+    try:
+        # without an address it looks for any Ray on the machine, and refuses to choose between two
+        return len(list_nodes(address=ray.get_runtime_context().gcs_address, timeout=timeout_s))
+    except Exception as error:
+        said = one_line(error).partition(". ")[0]
+        raise RunError(
+            f"Ray's State API does not answer: {said}; it needs the head node's dashboard (ray[default])"
+        ) from error
+
+
 @contextlib.contextmanager
 def _local(dashboard: bool) -> Iterator[dict[str, Any]]:
     """The options of `ray.init` for a Ray of our own, and its end."""

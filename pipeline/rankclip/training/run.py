@@ -20,11 +20,13 @@ from rankclip.training.request import METRICS, TrainRequest
 WEIGHTS = "model.safetensors"
 
 
-def train_run(request: dict[str, Any]) -> dict[str, Any]:
+def train_run(request: dict[str, Any], told: Callable[[Report], None] = lambda line: None) -> dict[str, Any]:
     """Trains one run to its end, from its last checkpoint if it has one, unless it is done.
 
     Args:
         request: a `TrainRequest` as plain JSON.
+        told: called by the first worker with every line of the curve, those of an earlier process included;
+            what it raises ends the run where it is.
 
     Returns:
         `{"key", "folder", "steps"}`.
@@ -40,7 +42,10 @@ def train_run(request: dict[str, Any]) -> dict[str, Any]:
         if not distributed.agreed(asked.finished):
             if distributed.agreed(stopping()):
                 raise Preempted(f"{asked.key}: not started, as asked; run the same command again to go on")
-            _train(asked, first, stopping)
+            _train(asked, first, stopping, told)
+        elif first:
+            for line in _lines(asked.folder / METRICS):
+                told(line)
         if first:
             checkpoint.delete(asked.folder)  # of use to nobody, and as large as the weights three times
     return {"key": asked.key, "folder": str(asked.folder), "steps": asked.train.steps}
@@ -65,12 +70,16 @@ def _held(folder: Path, first: bool) -> Iterator[None]:
         yield
 
 
-def _train(asked: TrainRequest, first: bool, stopping: Callable[[], bool]) -> None:
+def _train(
+    asked: TrainRequest, first: bool, stopping: Callable[[], bool], told: Callable[[Report], None]
+) -> None:
     training = Training(asked, stopping)
     metrics = asked.folder / METRICS
     if first:
         _forget_after(metrics, training.metrics_bytes)
     with contextlib.closing(training.feed):
+        for line in _lines(metrics) if first else ():
+            told(line)
         for report in training.reports():
             saves = report.pop("checkpoint")
             if first:
@@ -79,6 +88,8 @@ def _train(asked: TrainRequest, first: bool, stopping: Callable[[], bool]) -> No
                     # a checkpoint that outlives its curve in a power cut is worth nothing
                     files.flush(metrics)
                     training.save(length)
+                if report:
+                    told(report)
     if first:
         save_weights(training.kept.at_end(), asked.model, asked.folder / WEIGHTS)
         files.write_record(
@@ -99,6 +110,10 @@ def _train(asked: TrainRequest, first: bool, stopping: Callable[[], bool]) -> No
             key=asked.content_digest,
             **training.inexact(),
         )
+
+
+def _lines(metrics: Path) -> list[Report]:
+    return [json.loads(line) for line in metrics.read_bytes().splitlines()]
 
 
 def _append(path: Path, report: Report) -> int:

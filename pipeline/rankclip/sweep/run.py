@@ -1,0 +1,183 @@
+"""A sweep from its first trial to its winners; what was done stays done, however it is ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rankclip import launch, lifecycle
+from rankclip.errors import Preempted
+from rankclip.launch.group import workers
+from rankclip.launching import ask_to_stop, gpus_of
+from rankclip.sweep import reruns, settings
+from rankclip.sweep.ledger import Ledger, Trial
+from rankclip.sweep.outcome import Outcome, Setting
+from rankclip.sweep.plan import Plan
+from rankclip.sweep.table import Table
+from rankclip.sweep.tracked import Rerun, SweepLog
+from rankclip.sweep.tuning import ArmSearch, Resources, rungs, search
+from rankclip.sweep.words import duration
+from rankclip.training.request import METRICS, TrainRequest
+
+OUT_OF_BUDGET = "out of budget"
+STOPPED = "stopped"
+COMPLETE = "complete"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a call may spend on trials; re-runs come on top."""
+
+    seconds: float | None = None
+    """Of the clock, from the start of the first search on."""
+    gpu_hours: float | None = None
+    """Of all trials of the sweep together, those of earlier calls included."""
+    together: int | None = None
+    """Trials at once; None: as many as the resources allow."""
+
+
+class Driver:
+    """Runs a sweep, or goes on with it.
+
+    Args:
+        plan: that was checked.
+        limits: of this call.
+    """
+
+    def __init__(self, plan: Plan, limits: Limits) -> None:
+        self.plan, self.limits = plan, limits
+        self.ledger = Ledger.opened(plan.folder)
+        self.started = time.monotonic()
+        self.told: Callable[[], bool] = lambda: False
+        self.again: list[Rerun] = []
+        self.settings: dict[str, list[Setting]] = {}
+        self.winners: dict[str, Setting] = {}
+        self.log = SweepLog(plan.root, plan.folder, self.outcome(), plan.of_trial)
+
+    def run(self) -> Outcome:
+        """Searches every arm, trains its best settings again and names the winners.
+
+        Raises:
+            Preempted: we were told to end; the same command goes on from there.
+            RunError: no trial of an arm finished, or a re-run failed.
+        """
+        stop = lambda: ask_to_stop([rerun.request for rerun in self.again])  # noqa: E731
+        with lifecycle.lock(self.plan.folder), launch.stoppable(stop) as told, self.tracked():
+            self.told = told.is_set
+            with launch.session(dashboard=True):
+                for arm in self.plan.arms:
+                    self.search(arm)
+                for arm in self.plan.arms:
+                    self.train_again(arm)
+        return self.outcome(COMPLETE)
+
+    @contextmanager
+    def tracked(self) -> Iterator[None]:
+        """MLflow is told how the sweep ended, however it does."""
+        ended = STOPPED
+        try:
+            yield
+            ended = COMPLETE
+        finally:
+            self.log.close(self.outcome(ended), self.again)
+
+    def search(self, arm: str) -> None:
+        """The trials of an arm.
+
+        Raises:
+            Preempted: we were told to end.
+        """
+        plan, known = self.plan, self.ledger.of(arm)
+        table = Table(
+            plan.spec, arm, known, rungs(plan.spec, plan.steps(arm)), curve=self.curve, left=self.left
+        )
+
+        def poll() -> None:
+            table.refresh()
+            self.poll()
+
+        with table:
+            search(
+                ArmSearch(
+                    plan.spec,
+                    arm,
+                    self.ledger,
+                    plan.of_trial,
+                    self.resources(arm),
+                    present=settings.present(plan.spec, plan.study, plan.arms[arm]),
+                    done=self.why,
+                    changed=table.changed,
+                    poll=poll,
+                )
+            )
+        if self.told():
+            raise Preempted(
+                "the sweep was stopped, and its trials have saved; the same command goes on from here"
+            )
+
+    def train_again(self, arm: str) -> None:
+        """The best settings of an arm with fresh seeds."""
+        chosen = reruns.chosen(self.plan, arm, self.ledger.of(arm))
+        runs = reruns.requests(self.plan, arm, chosen)
+        asked = [Rerun(arm, name, run) for name, of_it in runs.items() for run in of_it]
+        self.again += asked
+        reruns.train([rerun.request for rerun in asked], self.limits.together, self.poll, self.told)
+        self.settings[arm] = reruns.measured(self.plan, arm, chosen, runs)
+        self.winners[arm] = reruns.winner(self.plan.spec, self.settings[arm])
+
+    def runs_of(self, setting: Setting) -> list[TrainRequest]:
+        """The re-runs of a setting."""
+        return [rerun.request for rerun in self.again if rerun.of(setting)]
+
+    def resources(self, arm: str) -> Resources:
+        """Of a trial of an arm, on the Ray there is."""
+        request = self.plan.request(arm, {}, self.plan.spec.seed, arm)
+        count, cpus, gpus = workers(), request.train.threads, gpus_of(request.machine)
+        fits = launch.room(cpus * count, gpus * count)
+        return Resources(count, cpus, gpus, min(self.limits.together or fits, fits))
+
+    def why(self) -> str:
+        """Why no more trials are begun; empty while they may be."""
+        if self.told():
+            return STOPPED
+        if self.limits.seconds is not None and time.monotonic() - self.started >= self.limits.seconds:
+            return OUT_OF_BUDGET
+        spent = self.limits.gpu_hours is not None and self.gpu_hours() >= self.limits.gpu_hours
+        return OUT_OF_BUDGET if spent else ""
+
+    def curve(self, trial: Trial) -> Path:
+        """Of a trial."""
+        return self.plan.of_trial(trial).folder / METRICS
+
+    def left(self) -> dict[str, str]:
+        """What is left of the budget, by name."""
+        found = {}
+        if self.limits.seconds is not None:
+            found["time"] = duration(max(0.0, self.limits.seconds - (time.monotonic() - self.started)))
+        if self.limits.gpu_hours is not None:
+            found["GPU hours"] = f"{max(0.0, self.limits.gpu_hours - self.gpu_hours()):.2f}"
+        return found
+
+    def gpu_hours(self) -> float:
+        """Spent on trials that have ended."""
+        return sum(trial.seconds for trial in self.ledger.trials.values()) / 3600
+
+    def poll(self) -> None:
+        """Several times a second: MLflow is told what is new."""
+        self.log.poll(self.outcome, self.again)
+
+    def outcome(self, ended: str = "") -> Outcome:
+        """What is known now."""
+        return Outcome(
+            name=self.plan.name,
+            study=self.plan.study.study.name,
+            spec=self.plan.spec,
+            steps={arm: self.plan.steps(arm) for arm in self.plan.arms},
+            trials=[trial for arm in self.plan.arms for trial in self.ledger.of(arm)],
+            settings=[setting for of_arm in self.settings.values() for setting in of_arm],
+            winners=self.winners,
+            ended=ended,
+        )
