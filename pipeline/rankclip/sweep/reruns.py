@@ -15,6 +15,7 @@ from rankclip.sweep.outcome import AS_IT_IS, Setting
 from rankclip.sweep.plan import Plan
 from rankclip.sweep.spec import Aim, SweepSpec
 from rankclip.training.request import METRICS, TrainRequest
+from rankclip.training.run import WEIGHTS
 
 
 def best(spec: SweepSpec, trials: Sequence[Trial]) -> list[Trial]:
@@ -45,6 +46,20 @@ def _value(aim: Aim, trial: Trial) -> float:
 def _dominates(aims: Sequence[Aim], one: Trial, other: Trial) -> bool:
     pairs = [(_value(aim, one), _value(aim, other)) for aim in aims]
     return all(mine >= its for mine, its in pairs) and any(mine > its for mine, its in pairs)
+
+
+def delete_weights(plan: Plan, trials: Sequence[Trial]) -> None:
+    """Deletes the weights of an arm's finished trials but the best, so that disk use is bounded.
+
+    Their curves stay. Without its record a run counts as unfinished, should anything ever ask for it again.
+    """
+    finished = [trial for trial in trials if trial.state == "finished"]
+    kept = {trial.number for trial in best(plan.spec, trials)} if finished else set()
+    for trial in finished:
+        if trial.number not in kept:
+            folder = plan.of_trial(trial).folder
+            (folder / "record.json").unlink(missing_ok=True)
+            (folder / WEIGHTS).unlink(missing_ok=True)
 
 
 def chosen(plan: Plan, arm: str, trials: Sequence[Trial]) -> dict[str, Mapping[str, Any]]:

@@ -99,6 +99,11 @@ class Driver:
             table.refresh()
             self.poll()
 
+        def changed(trial: Trial) -> None:
+            table.changed(trial)
+            if trial.state == "finished":
+                reruns.delete_weights(plan, self.ledger.of(arm))
+
         with table:
             search(
                 ArmSearch(
@@ -109,7 +114,7 @@ class Driver:
                     self.resources(arm),
                     present=settings.present(plan.spec, plan.study, plan.arms[arm]),
                     done=self.why,
-                    changed=table.changed,
+                    changed=changed,
                     poll=poll,
                 )
             )

@@ -10,7 +10,8 @@ import pytest
 from rankclip import composition
 from rankclip.errors import InputError
 from rankclip.sweep import plan as plans
-from rankclip.sweep.ledger import Trial
+from rankclip.sweep import reruns
+from rankclip.sweep.ledger import State, Trial
 from rankclip.sweep.plan import Plan
 
 CONF = Path(__file__).parents[3] / "conf"
@@ -108,3 +109,28 @@ def test_a_change_reaches_into_a_searched_key(root: Path) -> None:
     plan = planned(root, f"space.{CROSS}.final.low=0.05", "stopping.rungs=2")
     assert plan.spec.space[f"{CROSS}.final"].low == 0.05
     assert plan.spec.stopping.rungs == 2
+
+
+def test_only_the_best_finished_trials_keep_their_weights(root: Path) -> None:
+    plan = planned(root, "reruns.best=1")
+    states: list[tuple[State, float]] = [
+        ("finished", 0.2),
+        ("finished", 0.4),
+        ("finished", 0.3),
+        ("stopped", 0.9),
+    ]
+    trials = [
+        Trial(
+            "rankclip", at, {f"{IN}.final": 0.1 * (at + 1)}, state, ({"step": 520, "val/mean_top1": value},)
+        )
+        for at, (state, value) in enumerate(states)
+    ]
+    folders = [plan.of_trial(trial).folder for trial in trials]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        for name in ("model.safetensors", "record.json", "metrics.jsonl"):
+            (folder / name).touch()
+    reruns.delete_weights(plan, trials)
+    assert [(folder / "model.safetensors").exists() for folder in folders] == [False, True, False, True]
+    assert [(folder / "record.json").exists() for folder in folders] == [False, True, False, True]
+    assert all((folder / "metrics.jsonl").exists() for folder in folders)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from rankclip import launch, lifecycle
+from rankclip.errors import Preempted
 from rankclip.sweep.tuning.trial import FAILED, LEFT, growing, train_trial, trained_s
 from rankclip.training import checkpoint
 from rankclip.training.request import METRICS, STOP, TrainRequest
@@ -133,6 +134,8 @@ def test_of_several_workers_the_curve_is_told_as_it_grows_and_they_are_asked_to_
             with (request.folder / METRICS).open("a") as file:
                 file.write(json.dumps({"step": step, "val/mean_top1": 0.5}) + "\n")
             options["on_poll"]()
+        if (request.folder / STOP).exists():
+            raise Preempted("saved")
 
     def report(line: dict[str, Any]) -> None:
         seen.append(line["step"])
@@ -148,6 +151,7 @@ def test_of_several_workers_the_curve_is_told_as_it_grows_and_they_are_asked_to_
     with pytest.raises(SystemExit):
         train_trial(config(request, workers=2))
     assert (request.folder / STOP).exists()
+    assert len(seen) == 3, "Tune never answers a report of a trial that it has stopped"
 
 
 def test_a_curve_is_read_line_by_line_also_when_its_end_was_cut_off_and_is_written_again(

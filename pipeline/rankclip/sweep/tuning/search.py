@@ -124,7 +124,7 @@ def _fit(asked: ArmSearch, folder: str, again: int) -> None:
             scheduler=scheduler(asked),
             num_samples=-1,
             max_concurrent_trials=resources.together,
-            reuse_actors=resources.workers == 1,
+            reuse_actors=True,
         ),
         run_config=tune.RunConfig(
             name=asked.arm,

@@ -80,21 +80,28 @@ def _train(request: TrainRequest, config: Mapping[str, Any], told: Callable[[Lin
     if config["workers"] == 1:
         train_run(request.dump(), told)
         return
-    coming = growing(request.folder / METRICS)
+    coming, stopped = growing(request.folder / METRICS), False
 
     def poll() -> None:
+        nonlocal stopped
         for line in coming():
+            if stopped:
+                return
             try:
                 told(line)
-            except SystemExit:  # Tune has stopped this trial, and ends us: workers that outlive us leave
+            except SystemExit:  # Tune has stopped this trial; its workers save and leave, and we after them
+                stopped = True
                 (request.folder / STOP).touch()
-                raise
 
-    launch.train_group(
-        train_run, request.dump(), config["workers"], request.folder,
-        cpus=config["cpus"], gpus=config["gpus"], on_poll=poll,
-    )  # fmt: skip
-    poll()
+    try:
+        launch.train_group(
+            train_run, request.dump(), config["workers"], request.folder,
+            cpus=config["cpus"], gpus=config["gpus"], on_poll=poll,
+        )  # fmt: skip
+        poll()
+    finally:
+        if stopped:  # whatever the group came to: Tune hears no report of a trial that it has stopped
+            raise SystemExit
 
 
 def growing(curve: Path) -> Callable[[], Iterator[Line]]:
