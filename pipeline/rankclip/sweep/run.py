@@ -64,8 +64,7 @@ class Driver:
             Preempted: we were told to end; the same command goes on from there.
             RunError: no trial of an arm finished, or a re-run failed.
         """
-        stop = lambda: ask_to_stop([rerun.request for rerun in self.again])  # noqa: E731
-        with lifecycle.lock(self.plan.folder), launch.stoppable(stop) as told, self.tracked():
+        with lifecycle.lock(self.plan.folder), launch.stoppable(self.leave) as told, self.tracked():
             self.told = told.is_set
             with launch.session(dashboard=True):
                 for arm in self.plan.arms:
@@ -73,6 +72,10 @@ class Driver:
                 for arm in self.plan.arms:
                     self.train_again(arm)
         return self.outcome(COMPLETE)
+
+    def leave(self) -> None:
+        """Has the re-runs that are under way save and leave; trials are asked by their search."""
+        ask_to_stop([rerun.request for rerun in self.again])
 
     @contextmanager
     def tracked(self) -> Iterator[None]:
