@@ -42,4 +42,4 @@ class Outcome:
     winners: Mapping[str, Setting]
     """By arm: of its re-run settings the one with the best mean."""
     ended: str
-    """Why it ended: "complete", "out of budget", "stopped"; empty while it goes on."""
+    """Why it ended: "complete", "out of budget", "stopped", "failed"; empty while it goes on."""

@@ -25,6 +25,7 @@ from rankclip.training.request import METRICS, TrainRequest
 OUT_OF_BUDGET = "out of budget"
 STOPPED = "stopped"
 COMPLETE = "complete"
+FAILED = "failed"
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class Driver:
         self.again: list[Rerun] = []
         self.settings: dict[str, list[Setting]] = {}
         self.winners: dict[str, Setting] = {}
+        self.ended = COMPLETE
+        """How a sweep ends that names its winners."""
         self.log = SweepLog(plan.root, plan.folder, self.outcome(), plan.of_trial)
 
     def run(self) -> Outcome:
@@ -71,7 +74,7 @@ class Driver:
                     self.search(arm)
                 for arm in self.plan.arms:
                     self.train_again(arm)
-        return self.outcome(COMPLETE)
+        return self.outcome(self.ended)
 
     def leave(self) -> None:
         """Has the re-runs that are under way save and leave; trials are asked by their search."""
@@ -80,10 +83,13 @@ class Driver:
     @contextmanager
     def tracked(self) -> Iterator[None]:
         """MLflow is told how the sweep ended, however it does."""
-        ended = STOPPED
+        ended = FAILED
         try:
             yield
-            ended = COMPLETE
+            ended = self.ended
+        except Preempted:
+            ended = STOPPED
+            raise
         finally:
             self.log.close(self.outcome(ended), self.again)
 
@@ -121,6 +127,8 @@ class Driver:
                     poll=poll,
                 )
             )
+        if self.why() == OUT_OF_BUDGET and sum(one.ended for one in self.ledger.of(arm)) < plan.spec.trials:
+            self.ended = OUT_OF_BUDGET
         if self.told():
             raise Preempted(
                 "the sweep was stopped, and its trials have saved; the same command goes on from here"

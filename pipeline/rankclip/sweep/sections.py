@@ -15,7 +15,12 @@ def state(outcome: Outcome) -> str:
     """Why this is not the end; empty where it is."""
     if outcome.ended == "complete":
         return ""
-    how = {"": "goes on", "out of budget": "ended out of budget", "stopped": "was stopped"}
+    how = {
+        "": "goes on",
+        "out of budget": "ended out of budget",
+        "stopped": "was stopped",
+        "failed": "failed",
+    }
     left = answers.tally(outcome.trials)["unfinished"]
     said = f"This sweep {how.get(outcome.ended, f'ended: {outcome.ended}')}"
     return f"{said}; {labels.count(left, 'trial')} unfinished." if left else f"{said}."

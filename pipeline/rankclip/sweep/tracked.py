@@ -130,7 +130,8 @@ class SweepLog:
         if best:
             parent.tag({"winner": f"{best.arm} {best.name}"})
         self._explain(outcome)
-        parent.finish("FINISHED" if set(outcome.winners) == set(outcome.steps) else "KILLED")
+        lacking = "FAILED" if outcome.ended == "failed" else "KILLED"
+        parent.finish("FINISHED" if set(outcome.winners) == set(outcome.steps) else lacking)
 
     def page(self) -> str:
         """What follows the address of MLflow's pages to open the comparison; empty while unknown."""

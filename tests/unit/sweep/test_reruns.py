@@ -44,7 +44,10 @@ def test_of_several_aims_those_are_trained_again_that_none_is_better_than() -> N
     ("trials", "said"),
     [
         ([], "no trial of 0 finished .none was begun"),
-        ([trial(0, 0.1, state="stopped")], "no trial of 1 finished"),
+        (
+            [trial(0, 0.1, state="stopped")],
+            "no trial of 1 finished .none came to its end: the same command goes on",
+        ),
         (
             [Trial("rankclip", 0, {}, "failed", error="loss is not finite")],
             "1 failed, the first with: loss is not finite",

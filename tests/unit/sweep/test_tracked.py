@@ -235,6 +235,8 @@ def test_a_sweep_that_has_no_winner_of_every_arm_yet_is_not_finished(sweep: Swee
     half = replace(sweep.outcome, steps={"ranked": 8, "other": 8}, ended="stopped")
     sweep.driver().close(half, sweep.reruns)
     assert sweep.runs["rates"].info.status == "KILLED"
+    sweep.driver().close(replace(half, ended="failed"), sweep.reruns)
+    assert sweep.runs["rates"].info.status == "FAILED"
     sweep.driver().close(sweep.outcome, sweep.reruns)
     assert sweep.runs["rates"].info.status == "FINISHED"
 
