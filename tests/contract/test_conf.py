@@ -100,6 +100,7 @@ NAMED = {
     *("clip", "siglip", "cyclip", "cyclip_i", "cyclip_c", "rankclip", "rankclip_c", "rankclip_i"),
     *("rankclip_released", "soft_clip", "multi_positive", "clip_smoothed"),
     *("rankclip_shuffled", "rankclip_oracle", "clip_alpha_replay", "rankclip_soft", "rankclip_consensus"),
+    "rankclip_listnet",
 }
 
 
@@ -140,6 +141,8 @@ def test_a_variant_of_rankclip_differs_from_it_in_what_its_name_says_alone(name:
             assert other == {}
         elif changed == "released":
             assert (other.pop("weight").largest, other) == (0.125, {"numerics": "released"})
+        elif changed == "listnet":
+            assert other == {"surrogate": "listnet"}
         else:
             assert other == {"teacher": changed}
 

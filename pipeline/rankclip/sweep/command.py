@@ -127,6 +127,7 @@ def outlook(plan: Plan, limits: Limits) -> Iterator[str]:
     for key, its in spec.space.items():
         also = f", and {', '.join(its.also)}" if its.also else ""
         when = "".join(f", where {other} is {list(values)}" for other, values in its.when.items())
+        when += f", for {', '.join(its.arms)}" if its.arms else ""
         span = list(its.values) if its.name == "choice" else f"{its.name} {its.low:g} to {its.high:g}"
         yield f"  {key}{also}: {span}{when}"
     for arm in plan.arms:

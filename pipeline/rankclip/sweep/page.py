@@ -111,7 +111,7 @@ def _paragraphs(answer: Answer, outcome: Outcome) -> list[str]:
 
 def _arm(answer: Answer, outcome: Outcome) -> str:
     """Importance, parallel coordinates and landscape of an arm's trials."""
-    space, aim = outcome.spec.space, outcome.spec.aims[0]
+    space, aim = outcome.spec.of(answer.arm).space, outcome.spec.aims[0]
     found = importance(space, answer.trials, aim)
     rung, read = standing.common(answer.trials, aim)
     keys = evidence.pair(space, found)

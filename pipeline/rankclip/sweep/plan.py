@@ -142,11 +142,14 @@ def check(plan: Plan) -> None:
         InputError: the sweep does not fit the study.
     """
     spec, study = plan.spec, plan.study
-    unknown = [name for name in spec.arms or () if name not in study.arms]
-    if unknown:
-        raise InputError(
-            f"arms: {', '.join(unknown)} is none of study {study.study.name}; choose {', '.join(study.arms)}"
-        )
+    named = {"arms": spec.arms, **{f"space.{key}.arms": its.arms for key, its in spec.space.items()}}
+    for place, names in named.items():
+        unknown = [name for name in names or () if name not in study.arms]
+        if unknown:
+            raise InputError(
+                f"{place}: {', '.join(unknown)} is none of study {study.study.name}; choose "
+                f"{', '.join(study.arms)}"
+            )
     settings.check(spec, study, plan.arms)
     fresh = range(spec.seed, spec.seed + spec.reruns.seeds + 1)
     taken = sorted(set(fresh) & set(study.study.seeds))

@@ -99,10 +99,8 @@ class Driver:
         Raises:
             Preempted: we were told to end.
         """
-        plan, known = self.plan, self.ledger.of(arm)
-        table = Table(
-            plan.spec, arm, known, rungs(plan.spec, plan.steps(arm)), curve=self.curve, left=self.left
-        )
+        plan, known, spec = self.plan, self.ledger.of(arm), self.plan.spec.of(arm)
+        table = Table(spec, arm, known, rungs(spec, plan.steps(arm)), curve=self.curve, left=self.left)
 
         def poll() -> None:
             table.refresh()
@@ -116,12 +114,12 @@ class Driver:
         with table:
             search(
                 ArmSearch(
-                    plan.spec,
+                    spec,
                     arm,
                     self.ledger,
                     plan.of_trial,
                     self.resources(arm),
-                    present=settings.present(plan.spec, plan.study, plan.arms[arm]),
+                    present=settings.present(spec, plan.study, plan.arms[arm]),
                     done=self.why,
                     changed=changed,
                     poll=poll,

@@ -98,7 +98,10 @@ def check(spec: SweepSpec, study: Study, arms: Mapping[str, Arm]) -> None:
         InputError: an arm has no such key, or may not have such a value; the line names arm, key and value.
     """
     for name, arm in arms.items():
-        for values in ({}, *corners(spec.space)):
+        space = spec.of(name).space
+        if not space:
+            raise InputError(f"space has no key for arm {name}; give it one, or leave it out of arms")
+        for values in ({}, *corners(space)):
             tried = spread(spec, values)
             _try(study, name, arm, {**spec.set, **tried}, tried or spec.set)
             if spec.set:

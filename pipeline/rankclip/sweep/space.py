@@ -39,6 +39,9 @@ class Searched(Spec):
     also: tuple[Key, ...] = ()
     """Further keys that get the same value."""
 
+    arms: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Arms for which the key is searched, where it is not for all of the sweep."""
+
     when: dict[Key, tuple[JsonValue, ...]] = Field(default_factory=dict)
     """Choices that stand before this key, and the values under which it is searched; else it stays what it is
     in the arm."""

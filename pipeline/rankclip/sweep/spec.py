@@ -136,6 +136,11 @@ class SweepSpec(Spec):
 
     reruns: Reruns
 
+    def of(self, arm: str) -> Self:
+        """The sweep with what is searched for this arm."""
+        space = {key: its for key, its in self.space.items() if its.arms is None or arm in its.arms}
+        return self.model_copy(update={"space": space})
+
     @field_validator("stopping", mode="before")
     @classmethod
     def _does_not_exploit(cls, given: object) -> object:
@@ -196,6 +201,10 @@ class SweepSpec(Spec):
                 if wrong or not values:
                     raise ValueError(
                         f"space.{key}.when.{other} = {list(values)}: choose of {list(condition.values)}"
+                    )
+                if condition.arms and not (its.arms and set(its.arms) <= set(condition.arms)):
+                    raise ValueError(
+                        f"space.{key}.when: {other} is searched for {list(condition.arms)} alone"
                     )
             for other, left in conditions(self.space, key).items():
                 if not left:

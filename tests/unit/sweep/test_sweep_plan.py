@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -34,15 +35,33 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def planned(root: Path, *changes: str, name: str = "rank-weights") -> Plan:
-    return Plan(name, plans.read(name, changes, CONF), composition.compose("shapes-smoke", conf=CONF), root)
+def planned(root: Path, *changes: str, name: str = "rank-weights", study: str = "shapes-smoke") -> Plan:
+    return Plan(name, plans.read(name, changes, CONF), composition.compose(study, conf=CONF), root)
+
+
+STUDY_OF = {"equal-budgets": "shapes"}
+"""The study whose arms a sweep names, where it is not the smoke study."""
 
 
 @pytest.mark.parametrize("name", composition.names("sweep", CONF))
-def test_every_sweep_of_conf_fits_the_smoke_study(name: str, root: Path) -> None:
-    plan = planned(root, name=name)
+def test_every_sweep_of_conf_fits_its_study(name: str, root: Path) -> None:
+    study = STUDY_OF.get(name, "shapes-smoke")
+    if study != "shapes-smoke":
+        shutil.copytree(root / "data" / "shapes-smoke", root / "data" / study)
+    plan = planned(root, name=name, study=study)
     plans.check(plan)
     assert set(plan.arms) <= set(plan.study.arms)
+
+
+def test_a_key_may_be_searched_for_some_arms_alone(root: Path) -> None:
+    own = [f"space.{key}.arms=[rankclip]" for key in (f"{CROSS}.final", f"{IN}.final", f"{CROSS}.end")]
+    rate = "space.train.lr={name: loguniform, low: 0.001, high: 0.01}"
+    plan = planned(root, "arms=[clip,rankclip]", *own, rate)
+    plans.check(plan)
+    assert list(plan.spec.of("clip").space) == ["train.lr"]
+    assert plan.spec.of("rankclip") == plan.spec
+    with pytest.raises(InputError, match="space has no key for arm clip; give it one, or leave it out"):
+        plans.check(planned(root, "arms=[clip,rankclip]", *own))
 
 
 def test_a_trial_is_the_arm_with_its_values_at_the_sweeps_seed_validated_at_every_rung(root: Path) -> None:
@@ -68,6 +87,10 @@ def test_other_settings_are_another_run_and_another_sweep_another_folder(root: P
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        (
+            f"space.{CROSS}.final.arms=[foo]",
+            r"space\.objective.*\.final\.arms: foo is none of study shapes-smoke",
+        ),
         ("trials=x", r"sweep rank-weights: trials = 'x': must be an integer"),
         ("trails=3", r"unknown key trails = 3; did you mean trials\?"),
         ("arms=[foo]", r"arms: foo is none of study shapes-smoke; choose clip, rankclip, rankclip_shuffled"),
@@ -93,6 +116,14 @@ def test_what_is_wrong_is_said_before_anything_is_spent(change: str, said: str, 
     assert "\n" not in str(raised.value)
 
 
+def test_a_condition_must_be_searched_for_the_same_arms(root: Path) -> None:
+    conditional = "{name: uniform, low: 0.1, high: 1, when: {" + CROSS + ".end: [1.0]}}"
+    with pytest.raises(
+        InputError, match=r"space\.train\.lr\.when: .*end is searched for \['rankclip'\] alone"
+    ):
+        planned(root, f"space.{CROSS}.end.arms=[rankclip]", f"space.train.lr={conditional}")
+
+
 def test_too_few_steps_for_the_rungs_are_refused(root: Path) -> None:
     with pytest.raises(InputError, match="5 steps of arm rankclip are too few for 3 rungs"):
         plans.check(planned(root, "train.steps=5", "train.warmup_steps=1"))
@@ -100,7 +131,7 @@ def test_too_few_steps_for_the_rungs_are_refused(root: Path) -> None:
 
 def test_an_unknown_sweep_is_told_which_there_are(root: Path) -> None:
     with pytest.raises(
-        InputError, match=r"sweep 'x' is unknown; choose one of fair-baseline, list-options, "
+        InputError, match=r"sweep 'x' is unknown; choose one of equal-budgets, fair-baseline, "
     ):
         planned(root, name="x")
 

@@ -108,7 +108,7 @@ RANGES = {
     ),
     "a key that a distribution has not": (
         {"name": "uniform", "low": 1, "high": 2, "step": 1},
-        "unknown key space.train.lr.step = 1; the keys there are also, when, low, high, name",
+        "unknown key space.train.lr.step = 1; the keys there are also, arms, when, low, high, name",
     ),
     "one end": ({"name": "uniform", "low": 1}, "key space.train.lr.high is missing"),
     "an unknown distribution": (
