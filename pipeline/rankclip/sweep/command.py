@@ -9,7 +9,7 @@ import typer
 
 from rankclip import composition, config, estimate, files, tracking
 from rankclip.errors import InputError
-from rankclip.sweep import page, winner
+from rankclip.sweep import listed, page, winner
 from rankclip.sweep import plan as plans
 from rankclip.sweep.outcome import AS_IT_IS, Setting
 from rankclip.sweep.plan import Plan
@@ -52,7 +52,9 @@ def run(
     files.write_json(plan.folder / SPEC, plan.spec.dump())
     driver = Driver(plan, limits)
     outcome = driver.run()
-    page_at = page.write(outcome, root / "reports" / plan.study.study.name / f"sweep-{name}")
+    folder = root / "reports" / plan.study.study.name / f"sweep-{name}"
+    page_at = page.write(outcome, folder)
+    listed.write(outcome, folder)
     for line in page.lines(outcome):
         typer.echo(line)
     for found in outcome.winners.values():
