@@ -22,8 +22,14 @@ def test_every_trial_has_a_row_with_its_end_and_its_values() -> None:
     assert len(found) == 25
     assert found[24] == {
         **dict.fromkeys(found[0], ""),
-        **{"arm": "rankclip", "trial": "24", "state": "failed", "step": "0", "steps": "90"},
-        **{"seconds": "0.0", "error": "it broke, twice", outcomes.CROSS: "0.5"},
+        "arm": "rankclip",
+        "trial": "24",
+        "state": "failed",
+        "step": "0",
+        "steps": "90",
+        "seconds": "0.0",
+        "error": "it broke, twice",
+        outcomes.CROSS: "0.5",
     }
     assert [float(row[outcomes.TOP1]) for row in found[:24]] == [
         trial.last(outcomes.TOP1) for trial in outcome.trials[:24]
