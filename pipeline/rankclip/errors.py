@@ -5,6 +5,7 @@ RankclipError
 ├── DataError        stored data are missing, damaged or of another run; exits with 1
 └── RunError         a run could not go on (a worker died, a loss is not finite, a folder is locked); with 1
     ├── Preempted    a run was asked to stop and has saved its state; with 143, or 130 after Ctrl-C
+    ├── InUse        another process holds a folder; to wait for it mends it
     └── Stuck        a worker did not come to where the others wait for it; to start again may mend it
 
 Every message is one line: what was wrong, the value, and the remedy.
@@ -43,6 +44,10 @@ class Preempted(RunError):  # noqa: N818  nothing is wrong
     """A run was asked to stop, and goes on from where it is when the same command is given again."""
 
     exit_code = 143
+
+
+class InUse(RunError):  # noqa: N818  as Preempted, told apart by its remedy
+    """Another process holds a folder."""
 
 
 class Stuck(RunError):  # noqa: N818  as Preempted, told apart by its remedy

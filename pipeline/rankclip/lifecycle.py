@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 import psutil
 import typer
 
-from rankclip.errors import Preempted, RankclipError, RunError, disk_full
+from rankclip.errors import InUse, Preempted, RankclipError, RunError, disk_full
 
 QUIET = {
     "DVC_NO_ANALYTICS": "true",
@@ -206,7 +206,7 @@ def lock(folder: Path, wait_s: float = 30.0) -> Iterator[None]:
     """Holds `folder` (made when missing) for this process alone; the kernel lets go when the process ends.
 
     Raises:
-        RunError: another process still holds it after `wait_s` seconds; the message names it.
+        InUse: another process still holds it after `wait_s` seconds; the message names it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a+") as file:
@@ -215,9 +215,7 @@ def lock(folder: Path, wait_s: float = 30.0) -> Iterator[None]:
             if time.monotonic() >= deadline:
                 file.seek(0)
                 holder = file.read().strip() or "unknown"
-                raise RunError(
-                    f"{folder} is in use by process {holder}; wait for it or end it, then try again"
-                )
+                raise InUse(f"{folder} is in use by process {holder}; wait for it or end it, then try again")
             time.sleep(0.1)
         file.truncate(0)
         file.write(str(os.getpid()))

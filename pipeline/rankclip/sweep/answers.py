@@ -79,11 +79,16 @@ def answers(outcome: Outcome) -> list[Answer]:
     return found
 
 
-def between(outcome: Outcome) -> list[tuple[Setting, Difference]]:
-    """The winners of the arms, each minus the first arm's, of equal seeds."""
+def between(outcome: Outcome) -> list[tuple[Setting, Setting, Difference, bool]]:
+    """The winners of the arms, each with the first arm's and the difference to it, of equal seeds.
+
+    And whether that leaves zero out among all these differences (Holm).
+    """
     won = [outcome.winners[arm] for arm in outcome.steps if arm in outcome.winners]
     scores = [each.scores for each in won]
-    return [(each, minus(each.scores, scores[0], scores)) for each in won[1:]]
+    found = [minus(each.scores, scores[0], scores) for each in won[1:]]
+    sure = [p < 1 - LEVEL for p in adjusted([each.p for each in found])]
+    return [(each, won[0], gain, stands) for each, gain, stands in zip(won[1:], found, sure, strict=True)]
 
 
 def sentences(answer: Answer, outcome: Outcome) -> list[str]:
@@ -149,7 +154,7 @@ def _luck(answer: Answer, outcome: Outcome) -> str:
         f"{words.reading(aim, mean)} over {labels.count(len(again.scores), 'fresh seed')}: "
     )
     size = words.difference(aim, abs(read - mean)).lstrip("+")
-    return said + (f"{size} of it were luck." if sign * (read - mean) > 0 else "it was no luck.")
+    return said + (f"{size} less, as the best of many is." if sign * (read - mean) > 0 else "not less.")
 
 
 def tally(trials: Sequence[Trial]) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,24 +25,29 @@ def write(outcome: Outcome, folder: Path) -> None:
 def trials(outcome: Outcome) -> str:
     """A row for each trial: how far it came and what it read there, of one seed."""
     keys, metrics = list(outcome.spec.space), [aim.metric for aim in outcome.spec.aims]
-    rows = (
-        [trial.arm, trial.number, trial.state, standing.step(trial), outcome.steps[trial.arm]]
-        + [round(trial.seconds, 1), trial.error, *map(trial.last, metrics), *_values(keys, trial.values)]
-        for trial in outcome.trials
-    )
-    head = ["arm", "trial", "state", "step", "steps", "seconds", "error"]
-    return _csv([*head, *metrics, *keys], rows)
+    rows: list[list[Any]] = [["arm", "trial", "state", "step", "steps", "seconds", "error", *metrics, *keys]]
+    for trial in outcome.trials:
+        known: list[Any] = [
+            trial.arm,
+            trial.number,
+            trial.state,
+            standing.step(trial),
+            outcome.steps[trial.arm],
+        ]
+        known += [round(trial.seconds, 1), trial.error, *map(trial.last, metrics)]
+        rows.append([*known, *_values(keys, trial.values)])
+    return _csv(rows)
 
 
 def settings(outcome: Outcome) -> str:
     """A row for each fresh seed of a setting, and whether that setting is its arm's winner."""
     keys = list(outcome.spec.space)
-    rows = (
-        [one.arm, one.name, outcome.winners.get(one.arm) == one, seed, score, *_values(keys, one.values)]
-        for one in outcome.settings
-        for seed, score in one.scores.items()
-    )
-    return _csv(["arm", "setting", "winner", "seed", outcome.spec.aims[0].metric, *keys], rows)
+    rows: list[list[Any]] = [["arm", "setting", "winner", "seed", outcome.spec.aims[0].metric, *keys]]
+    for one in outcome.settings:
+        won = outcome.winners.get(one.arm) == one
+        for seed, score in one.scores.items():
+            rows.append([one.arm, one.name, won, seed, score, *_values(keys, one.values)])
+    return _csv(rows)
 
 
 def _values(keys: Sequence[str], values: Mapping[str, Any]) -> list[str]:
@@ -50,9 +55,7 @@ def _values(keys: Sequence[str], values: Mapping[str, Any]) -> list[str]:
     return [json.dumps(values[key]) if key in values else "" for key in keys]
 
 
-def _csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+def _csv(rows: Sequence[Sequence[Any]]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(rows)
+    csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()

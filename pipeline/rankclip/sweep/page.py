@@ -116,10 +116,11 @@ def _arm(answer: Answer, outcome: Outcome) -> str:
     rung, read = standing.common(answer.trials, aim)
     keys = evidence.pair(space, found)
     picture = ""
-    if len(read) > 2 and len(keys) == 2:
+    plane = plots.landscape(answer, keys, space, aim, rung) if len(read) > 2 and len(keys) == 2 else ""
+    if plane:
         picture = _figure(
             f"Over {' and '.join(words.short(list(space))[key] for key in keys)}",
-            plots.landscape(answer, keys, space, aim, rung),
+            plane,
             f"At step {rung:,}, which all {len(read)} finished and stopped trials reached: round ones "
             "finished, triangles were stopped, the diamond is the winner. The shading is the mean of trials "
             "nearby, smooth by making and not by knowledge; where there is no dot it is a guess.",

@@ -25,6 +25,10 @@ GROUP = "sweep"
 """Folder of `conf/` of sweeps."""
 
 
+NOT_KNOWN_BY = {"question", "trials", "reruns"}
+"""Of a sweep, what changes none of its trials."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """A sweep of a study."""
@@ -55,9 +59,17 @@ class Plan:
 
     @cached_property
     def folder(self) -> Path:
-        """Where the ledger is: one for each sweep, as it is, of these arms on these data with this code."""
+        """Where the ledger is: one for each search of these arms on these data with this code.
+
+        With more trials, or other re-runs, it goes on.
+        """
         arms = {name: [arm.dump(), self.steps(name)] for name, arm in self.arms.items()}
-        about = [self.spec.dump(), arms, self.study.model.dump(), self.study.train.dump()]
+        about = [
+            self.spec.model_dump(mode="json", exclude=NOT_KNOWN_BY),
+            arms,
+            self.study.model.dump(),
+            self.study.train.dump(),
+        ]
         known = digest([*about, self.first.shards_digest, self.first.validation, self.first.code])
         return self.root / "work" / self.study.study.name / "sweeps" / f"{self.name}-{known}"
 
@@ -74,8 +86,9 @@ class Plan:
 
         Raises:
             DataError: the study's data are not there.
+            InputError: the settings do not fit together, or not with the study.
         """
-        changed = self.changed(arm, values)
+        changed = settings.fitting(self.study, arm, self.changed(arm, values))
         every = unit(self.spec, changed.recipe(self.study.model, self.study.train).train.steps)
         often = {"train.validate_every": every, "train.checkpoint_every": every}
         [request] = pretrain.requests(

@@ -85,10 +85,15 @@ def _nudged(its: Distribution, trial: Trial, key: str) -> float:
 
 
 def landscape(answer: Answer, keys: Sequence[str], space: Space, aim: Aim, rung: int) -> str:
-    """What all trials read at a rung over two keys: dots, and between them what is near, averaged."""
+    """What trials read at a rung over two keys: dots, and between them what is near, averaged.
+
+    Empty where no trial has both keys.
+    """
     name, names = f"landscape-{answer.arm}", words.short(list(space))
     read = [(trial, value) for trial, value in standing.common(answer.trials, aim)[1]
             if all(key in trial.values for key in keys)]  # fmt: skip
+    if not read:
+        return ""
     spots = np.array([[_nudged(space[key], trial, key) for key in keys] for trial, _ in read])
     values = np.array([value for _, value in read])
     scale = Shades(list(values), aim)

@@ -28,14 +28,18 @@ def state(outcome: Outcome) -> str:
 
 def across(outcome: Outcome) -> list[str]:
     """The winners of the arms against the first arm's, in words."""
-    aim, first = outcome.spec.aims[0], next(iter(outcome.steps), "")
+    aim, found = outcome.spec.aims[0], answers.between(outcome)
+    ended = {arm: sum(trial.ended for trial in outcome.trials if trial.arm == arm) for arm in outcome.winners}
+    budgets = "equal budgets" if len(set(ended.values())) == 1 else "unequal budgets"
+    several = f" among {len(found)} such differences (Holm)" if len(found) > 1 else ""
     said = []
-    for winner, difference in answers.between(outcome):
+    for winner, first, difference, sure in found:
         ends = words.interval(aim, difference, signed=True)
         around = f"{CONFIDENCE} {ends}" if difference.has_interval else "no interval"
         said.append(
-            f"{labels.arm(winner.arm)} at its best minus {labels.arm(first)} at its best, equal seeds and "
-            f"equal budgets: {words.difference(aim, difference.mean)} ({around})."
+            f"{labels.arm(winner.arm)} at its best minus {labels.arm(first.arm)} at its best, equal seeds and "
+            f"{budgets}: {words.difference(aim, difference.mean)} ({around}), which "
+            f"{'stands' if sure else 'does not stand'}{several}."
         )
     return said
 

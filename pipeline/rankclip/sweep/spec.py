@@ -92,6 +92,13 @@ class Never(Spec):
 
 Stopping = Annotated[Asha | Median | Never, Field(discriminator="name")]
 
+NOT_SEARCHED = {
+    "train.steps": "trials are compared after equal steps; `set` gives all the same",
+    "train.validate_every": "trials validate at their rungs, see `stopping`",
+    "train.checkpoint_every": "trials save at their rungs, see `stopping`",
+}
+"""Keys that no sweep searches, and why."""
+
 NO_EXPLOITING = (
     "{} changes settings while a trial trains, so that no arm could be written that trains the same, and "
     "over nested trainers Ray does so without effect; choose asha, median or none"
@@ -176,6 +183,15 @@ class SweepSpec(Spec):
                 if key in seen:
                     raise ValueError(f"{place} has {key}, which {seen[key]} has too; give it once")
                 seen[key] = place
+        return self
+
+    @model_validator(mode="after")
+    def _lengths_are_equal(self) -> Self:
+        searched = {each for key, its in self.space.items() for each in (key, *its.also)}
+        for key in sorted(NOT_SEARCHED.keys() & searched):
+            raise ValueError(f"space has {key}, but {NOT_SEARCHED[key]}")
+        for key in sorted(NOT_SEARCHED.keys() & self.set.keys() - {"train.steps"}):
+            raise ValueError(f"set has {key}, but {NOT_SEARCHED[key]}")
         return self
 
     @model_validator(mode="after")

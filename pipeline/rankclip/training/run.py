@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rankclip import distributed, files, lifecycle
-from rankclip.errors import DataError, Preempted, RunError
+from rankclip.errors import DataError, InUse, Preempted, RunError
 from rankclip.models.weights import save_weights
 from rankclip.training import checkpoint
 from rankclip.training.interruption import Interruption
@@ -33,7 +33,8 @@ def train_run(request: dict[str, Any], told: Callable[[Report], None] = lambda l
 
     Raises:
         Preempted: it was asked to stop, by a signal or the file `STOP`, and has saved its state.
-        RunError: another process trains this run, or losses are not finite.
+        InUse: another process trains this run.
+        RunError: losses are not finite.
     """
     asked = TrainRequest.model_validate(request)
     first, stopping = distributed.rank() == 0, Interruption(asked.folder)
@@ -56,17 +57,17 @@ def _held(folder: Path, first: bool) -> Iterator[None]:
     """Holds the run's folder by its first worker.
 
     Raises:
-        RunError: on every worker, that another process holds it.
+        InUse: on every worker, that another process holds it.
     """
     with contextlib.ExitStack() as stack:
         refused = ""
         if first:
             try:
                 stack.enter_context(lifecycle.lock(folder))
-            except RunError as error:
+            except InUse as error:
                 refused = str(error)
         if refused := distributed.agreed(refused):
-            raise RunError(refused)
+            raise InUse(refused)
         yield
 
 

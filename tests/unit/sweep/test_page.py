@@ -93,7 +93,7 @@ def test_how_much_of_the_best_trial_was_luck_is_told() -> None:
     [_, luck] = answers.sentences(answers.answers(BETTER)[0], BETTER)
     assert re.fullmatch(
         r"The best of 24 trials \(8 of them finished\), trial-\d+, read [\d.]+ % with one seed and [\d.]+ % "
-        r"over 3 fresh seeds: [\d.]+ points of it were luck\.",
+        r"over 3 fresh seeds: [\d.]+ points less, as the best of many is\.",
         luck,
     )
 
@@ -130,6 +130,18 @@ def test_arms_are_compared_at_their_best() -> None:
     assert said.startswith(
         "RankCLIP at its best minus CLIP at its best, equal seeds and equal budgets: 0.0 points"
     )
+    assert said.endswith("), which does not stand.")
+
+
+def test_several_arms_are_corrected_together_and_unequal_budgets_are_named() -> None:
+    found = outcome(arms=("clip", "rankclip", "cyclip"))
+    assert all("does not stand among 2 such differences (Holm)" in said for said in sections.across(found))
+    fewer = replace(found, trials=found.trials[1:])
+    assert all("equal seeds and unequal budgets" in said for said in sections.across(fewer))
+    far = {**found.winners["cyclip"].scores}
+    far = {seed: score + 0.3 + 0.001 * (seed % 2) for seed, score in far.items()}
+    winners = {**found.winners, "cyclip": replace(found.winners["cyclip"], scores=far)}
+    assert "which stands among 2" in sections.across(replace(found, winners=winners))[1]
 
 
 def test_before_the_re_runs_there_is_no_winner() -> None:
@@ -201,6 +213,15 @@ def test_two_weights_of_the_objective_are_drawn_before_more_important_keys() -> 
     assert evidence.pair(space, found) == [CROSS, IN]
     assert evidence.pair({key: space[key] for key in (CROSS, END, LR)}, found) == [END, LR]
     assert evidence.pair({CROSS: space[CROSS]}, None) == [CROSS]
+
+
+def test_two_weights_that_no_trial_has_together_are_not_drawn_over_each_other() -> None:
+    made = [
+        replace(trial, values={key: value for key, value in trial.values.items() if key != hidden})
+        for trial, hidden in zip(BETTER.trials, [CROSS, IN] * 12, strict=True)
+    ]
+    assert "Over rank_cross" not in page.page(replace(BETTER, trials=made))
+    assert "All trials" in page.page(replace(BETTER, trials=made))
 
 
 def test_a_sweep_of_one_key_or_of_choices_alone_has_a_page() -> None:

@@ -253,7 +253,7 @@ def test_both_parts_of_a_scale_of_factors_are_searched(search: dict[str, Any]) -
 def test_a_grid_is_every_combination_once() -> None:
     space = {
         "train.lr": number("loguniform", 1e-4, 1e-1),
-        "train.steps": number("randint", 10, 20, step=5),
+        "train.warmup_steps": number("randint", 10, 20, step=5),
         "train.batch_size": number("randint", 1, 100),
         "train.schedule": choice("cosine", "constant_cooldown"),
         "train.cooldown_steps": number("randint", 0, 1, when={"train.schedule": ["constant_cooldown"]}),
@@ -263,7 +263,7 @@ def test_a_grid_is_every_combination_once() -> None:
     values = {key: sorted({trial.values[key] for trial in history if key in trial.values}) for key in space}
     assert values["train.lr"] == pytest.approx([1e-4, 1e-3, 1e-2, 1e-1])
     assert (values["train.lr"][0], values["train.lr"][-1]) == (1e-4, 1e-1)
-    assert values["train.steps"] == [10, 15, 20]
+    assert values["train.warmup_steps"] == [10, 15, 20]
     assert values["train.batch_size"] == [1, 34, 67, 100]
     assert len(history) == len({signature(trial.values) for trial in history}) == 4 * 3 * 4 * 3
     for trial in history:

@@ -115,15 +115,17 @@ def test_a_trial_that_the_study_may_not_have_is_told_with_its_key() -> None:
 
 
 def test_every_end_is_tried_alone_and_then_with_every_other() -> None:
-    space = sweep({"train.lr": LR, "train.eps": choice(1, 2, 3), "train.steps": whole(5, 9, step=2)}).space
+    space = sweep(
+        {"train.lr": LR, "train.eps": choice(1, 2, 3), "train.warmup_steps": whole(5, 9, step=2)}
+    ).space
     tried = list(settings.corners(space))
     assert tried[:7] == [
         *({"train.lr": 1e-4}, {"train.lr": 1e-2}),
         *({"train.eps": 1}, {"train.eps": 2}, {"train.eps": 3}),
-        *({"train.steps": 5}, {"train.steps": 9}),
+        *({"train.warmup_steps": 5}, {"train.warmup_steps": 9}),
     ]
     assert len(tried[7:]) == 2 * 3 + 2 * 2 + 3 * 2
-    assert {"train.eps": 3, "train.steps": 9} in tried
+    assert {"train.eps": 3, "train.warmup_steps": 9} in tried
 
 
 def test_a_key_under_conditions_is_tried_where_they_hold() -> None:

@@ -79,9 +79,23 @@ def test_other_settings_are_another_run_and_another_sweep_another_folder(root: P
     plan = planned(root)
     one, other = (plan.of_trial(Trial("rankclip", at, {f"{IN}.final": 0.1 * (at + 1)})) for at in (0, 1))
     assert one.folder != other.folder
-    assert plan.folder == planned(root).folder != planned(root, "trials=3").folder
+    assert plan.folder == planned(root).folder != planned(root, "search.seed=3").folder
     (root / "data" / "shapes-smoke" / "shards" / "manifest.json").write_text('{"other": 1}')
     assert planned(root).folder != plan.folder
+
+
+def test_more_trials_and_other_re_runs_go_on_with_a_sweep(root: Path) -> None:
+    assert planned(root, "trials=40", "reruns.seeds=5").folder == planned(root).folder
+
+
+def test_settings_that_clash_three_at_a_time_are_told_of_the_trial_that_has_them(root: Path) -> None:
+    steps = "{name: randint, low: 0, high: 150}"
+    changes = "train.schedule=constant_cooldown", "train.steps=200", f"space.train.warmup_steps={steps}"
+    plan = planned(root, *changes, f"space.train.cooldown_steps={steps}")
+    with pytest.raises(
+        InputError, match="cooldown_steps 120 do not fit into the steps 200 behind warmup_steps"
+    ):
+        plan.of_trial(Trial("rankclip", 0, {"train.warmup_steps": 100, "train.cooldown_steps": 120}))
 
 
 @pytest.mark.parametrize(
@@ -99,6 +113,8 @@ def test_other_settings_are_another_run_and_another_sweep_another_folder(root: P
             r"val/foo/top1 is nothing that runs .* choose val/mean_top1, ",
         ),
         ("stopping.name=pbt", r"pbt changes settings while a trial trains"),
+        ("space.train.steps={name: randint, low: 100, high: 500}", r"space has train\.steps, but trials are"),
+        ("train.validate_every=7", r"set has train\.validate_every, but trials validate at their rungs"),
         ("seed=0", r"in common with the study"),
         ("train.steps=50", r"warmup_steps 50 must be less than steps 50"),
         (

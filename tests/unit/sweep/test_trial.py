@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Callable
@@ -58,6 +59,16 @@ def test_each_rung_is_reported_and_the_last_when_the_weights_are_written(
     assert seen == [(2, False), (4, True)]
     train_trial(config(request))  # by another driver: trained, but not yet known to be
     assert seen[2:] == [(2, True), (4, True)]
+
+
+def test_a_trial_whose_run_another_sweep_trains_leaves_and_has_not_failed(
+    request_of: Callable[..., TrainRequest], reports: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request, lock = request_of(), lifecycle.lock
+    monkeypatch.setattr(lifecycle, "lock", functools.partial(lock, wait_s=0.1))
+    with lock(request.folder):
+        train_trial(config(request))
+    assert [(line.get(LEFT), FAILED in line) for line in reports] == [(True, False)]
 
 
 def test_a_trial_that_is_stopped_at_a_rung_holds_nothing_and_goes_on_later(

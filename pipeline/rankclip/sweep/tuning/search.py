@@ -33,7 +33,7 @@ TALKING = ("ray.tune", "ray.train", "ray.air")
 """Loggers that tell of each failed trial, and how to go on by Tune's own means."""
 
 
-GIVEN_UP = "it left before its end each time, though this sweep had not asked it to"
+GIVEN_UP = "it left before its end each time, unasked, or another sweep trains it all the while"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rankclip.errors import Preempted, RankclipError, RunError
+from rankclip.errors import InUse, Preempted, RankclipError, RunError
 from rankclip.training.request import METRICS, STOP, TrainRequest
 
 AS_TUNE_KNOWS = "trial"
@@ -18,7 +18,7 @@ FAILED = "error"
 """Key of the report of a trial that failed on purpose, which trying again would not mend: the reason."""
 
 LEFT = "left"
-"""Key of the report of a trial that saved and left, as the driver had asked."""
+"""Key of the report of a trial that left without an end: the driver had asked, or its folder is in use."""
 
 LEAVES_S = "60"
 """Seconds in which a stopped trial lets go of all it has; Ray's 2 may be too few where cores are shared."""
@@ -50,7 +50,7 @@ def train_trial(config: Mapping[str, Any]) -> None:
 
     try:
         _train(request, config, told)
-    except Preempted:
+    except (Preempted, InUse):  # another sweep may train the very run; this one takes it up after that
         last = {"step": 0, **nothing, LEFT: True}
     except RankclipError as error:
         last = {"step": 0, **nothing, FAILED: str(error)}
