@@ -37,7 +37,7 @@ def across(outcome: Outcome) -> list[str]:
         ends = words.interval(aim, difference, signed=True)
         around = f"{CONFIDENCE} {ends}" if difference.has_interval else "no interval"
         said.append(
-            f"{labels.arm(winner.arm)} at its best minus {labels.arm(first.arm)} at its best, equal seeds and "
+            f"{labels.arm(winner.arm)} at its best minus {labels.arm(first.arm)} at its best, equal seeds, "
             f"{budgets}: {words.difference(aim, difference.mean)} ({around}), which "
             f"{'stands' if sure else 'does not stand'}{several}."
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rankclip import distributed, files, lifecycle
-from rankclip.errors import DataError, InUse, Preempted, RunError
+from rankclip.errors import DataError, InUse, Preempted
 from rankclip.models.weights import save_weights
 from rankclip.training import checkpoint
 from rankclip.training.interruption import Interruption

@@ -128,7 +128,7 @@ def test_arms_are_compared_at_their_best() -> None:
     found = outcome(arms=("clip", "rankclip"))
     [said] = sections.across(found)
     assert said.startswith(
-        "RankCLIP at its best minus CLIP at its best, equal seeds and equal budgets: 0.0 points"
+        "RankCLIP at its best minus CLIP at its best, equal seeds, equal budgets: 0.0 points"
     )
     assert said.endswith("), which does not stand.")
 
@@ -137,7 +137,7 @@ def test_several_arms_are_corrected_together_and_unequal_budgets_are_named() -> 
     found = outcome(arms=("clip", "rankclip", "cyclip"))
     assert all("does not stand among 2 such differences (Holm)" in said for said in sections.across(found))
     fewer = replace(found, trials=found.trials[1:])
-    assert all("equal seeds and unequal budgets" in said for said in sections.across(fewer))
+    assert all("equal seeds, unequal budgets" in said for said in sections.across(fewer))
     far = {**found.winners["cyclip"].scores}
     far = {seed: score + 0.3 + 0.001 * (seed % 2) for seed, score in far.items()}
     winners = {**found.winners, "cyclip": replace(found.winners["cyclip"], scores=far)}
