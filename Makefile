@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .PHONY: repro test check format ui lock bench-faults bench-data bench-objectives bench-released bench-logit-scale \
-	bench-training bench-statistics bench-evaluation
+	bench-training bench-statistics bench-evaluation bench-sweep
 
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -58,6 +58,9 @@ bench-statistics: $(READY)  ## how often the report claims what is not there, an
 bench-evaluation: $(READY)  ## beside CLIP_benchmark, which must be installed, on a machine that does nothing else
 	uv pip install --quiet --no-deps clip-benchmark==1.6.2
 	python -m bench.evaluation
+
+bench-sweep: $(READY)  ## a sweep that stops early beside the full grid, about an hour; goes on where it was
+	python -m bench.sweep
 
 ui: $(READY)  ## MLflow on http://127.0.0.1:5000
 	rankclip ui
