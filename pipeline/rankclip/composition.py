@@ -48,7 +48,7 @@ def compose(study: str, changes: Sequence[str] = (), conf: Path = CONF) -> Study
             set_after[key] = hydra_values(f"objective/{name}", [], conf)["objective"]
         elif ARM.fullmatch(key) and isinstance(value, str):
             name = chosen_of("arm", value, conf)
-            set_after[key] = value_of((conf / "arm" / f"{name}.yaml").read_text(encoding="utf-8"))
+            set_after[key] = read(conf / "arm" / f"{name}.yaml")
         elif key == "objective":
             raise InputError(f"objective={value} belongs to an arm; write arms.NAME.objective={value}")
         else:
@@ -103,6 +103,8 @@ def parse(change: str) -> tuple[str, Any]:
         raise InputError(f"{change!r} is not key=value, for example train.steps=200")
     try:
         return key, value_of(text)
+    except RepeatedKeyError as error:
+        raise InputError(f"the value of {change!r}: {error.problem}") from None
     except (yaml.YAMLError, ValueError):  # a date of a thirteenth month is the latter
         raise InputError(f"the value of {change!r} is not YAML; quote it") from None
 
@@ -115,8 +117,21 @@ def path_of(key: str) -> list[str]:
     return parts
 
 
+class RepeatedKeyError(yaml.constructor.ConstructorError):
+    """A key stands twice in a mapping, of which PyYAML would take the last."""
+
+
 class Yaml(yaml.SafeLoader):
     """YAML 1.1, which takes 1e-3 for text, with the numbers that people mean; what is quoted stays text."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping, each key of which stands once."""
+        seen = set()
+        for key, _ in node.value:
+            if (key.tag, str(key.value)) in seen:
+                raise RepeatedKeyError(None, None, f"{key.value} stands twice; keep one", key.start_mark)
+            seen.add((key.tag, str(key.value)))
+        return super().construct_mapping(node, deep)
 
 
 Yaml.add_implicit_resolver(
@@ -126,8 +141,31 @@ Yaml.add_implicit_resolver(
 )
 
 
+def read(path: Path) -> Any:
+    """The value that a file of `conf/` holds.
+
+    Raises:
+        InputError: it is not YAML, or a key stands twice; the line names the place.
+    """
+    try:
+        return value_of(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError) as error:
+        raise InputError(fault(error, path)) from None
+
+
+def fault(error: Exception, path: Path) -> str:
+    """Why a file is not YAML, and in which line where that is known."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return f"{path} is not YAML ({files.one_line(error)})"
+    return f"{path}, line {error.problem_mark.line + 1} is not YAML ({error.problem})"
+
+
 def value_of(text: str) -> Any:
-    """The value that a text is in YAML."""
+    """The value that a text is in YAML.
+
+    Raises:
+        yaml.YAMLError: it is none, or a key stands twice.
+    """
     loader = Yaml(text)
     try:
         return loader.get_single_data()
@@ -211,6 +249,9 @@ def hydra_values(name: str, chosen: list[str], conf: Path) -> dict[str, Any]:
         with initialize_config_dir(str(conf.absolute()), version_base="1.3"):
             composed = hydra_compose(name, overrides=chosen)
         values: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)
+    except yaml.MarkedYAMLError as error:  # OmegaConf, too, wants a key once
+        place = Path(error.problem_mark.name).relative_to(conf.absolute()) if error.problem_mark else ""
+        raise InputError(fault(error, conf / place)) from None
     except (HydraException, OmegaConfBaseException) as error:
         raise InputError(f"{conf} does not compose ({files.one_line(error)}); see conf/config.yaml") from None
     return values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import yaml
 from rankclip import catalogue, cli, composition, config
 from rankclip.models.spec import ModelName
 from rankclip.objectives import Objective
+from rankclip.sweep import plan, settings
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
@@ -172,6 +174,17 @@ def test_the_study_of_controls_is_the_smoke_study_with_more_arms_and_steps() -> 
     assert list(controls.arms)[3:] == [
         *("rankclip_oracle", "rankclip_released", "clip_alpha_replay", "rankclip_i", "rankclip_c")
     ]
+
+
+@pytest.mark.parametrize("study", ["shapes-smoke", "shapes-controls", "shapes"])
+def test_every_sweep_can_begin_with_every_arm_as_it_is(study: str) -> None:
+    made = composed(study)
+    for name in composition.names("sweep", CONF):
+        spec = plan.read(name, conf=CONF)
+        searched = [arm for arm in spec.arms or made.arms if arm in made.arms]
+        present = {arm: settings.present(spec.of(arm), made, made.arms[arm]) for arm in searched}
+        assert [arm for arm, values in present.items() if not values] == [], name
+        assert present
 
 
 def test_params_hides_no_default() -> None:
@@ -488,6 +501,11 @@ WRONG = {
     ),
     "a change that is none": ("shapes-smoke", ["train.lr"], ["'train.lr' is not key=value"]),
     "a date that is none": ("shapes-smoke", ["study.name=2026-13-45"], ["2026-13-45' is not YAML; quote it"]),
+    "a change with a key twice": (
+        "shapes-smoke",
+        ["arms.clip.overrides={train.lr: 1e-3, train.lr: 2e-3}"],
+        ["the value of 'arms.clip.overrides=", "train.lr stands twice; keep one"],
+    ),
     "a change that is not YAML": ("shapes-smoke", ["study.seeds=[0"], ["'study.seeds=[0' is not YAML"]),
 }
 
@@ -568,6 +586,33 @@ def test_a_list_says_one_short_line_on_each(what: str, run: Run) -> None:
         "sweeps": "rank-weights",
     }
     assert known[what] in dict(lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "command"),
+    [
+        ("sweep/temperature", "  train.max_alpha", ["sweep", "temperature", "--dry-run"]),
+        ("objective/rankclip", "    weight", ["use", "shapes-smoke"]),
+        ("arm/found", "objective", ["use", "shapes-smoke", "arms.mine=found"]),
+    ],
+)
+def test_a_key_that_stands_twice_in_a_file_of_conf_is_named_with_its_line(
+    name: str, key: str, command: list[str], run: Run
+) -> None:
+    run("use", "shapes-smoke")
+    Path("conf").unlink()
+    shutil.copytree(CONF, "conf")
+    file = Path("conf", f"{name}.yaml")
+    if not file.exists():
+        file.parent.mkdir()
+        file.write_text("objective: {name: clip}\n")
+    lines = file.read_text().splitlines()
+    number = next(at for at, line in enumerate(lines, 1) if line.startswith(f"{key}:"))
+    file.write_text("\n".join([*lines[:number], *lines[number - 1 :]]))
+    code, out, err = run(*command)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"rankclip: error: {file}, line {number + 1} ")
+    assert key.strip() in err
 
 
 def test_outside_the_repository_a_study_is_not_looked_for(
