@@ -1,8 +1,9 @@
 """Searches whose trials are killed, whose driver is killed or told to end, and one of two workers a trial.
 
-Run it with `make bench-faults`; `--trials 8` for a look. It writes `results/sweep_faults.json` beside this
-file: what was killed how often, whether every trial is accounted for, and whether what had ended was left
-alone. The trials are tiny; on two cores it takes about ten minutes.
+Run it with `make bench-faults`; `--trials 8` for a look, `--only NAME` for one campaign, which keeps the rows
+of the others. It writes `results/sweep_faults.json` beside this file: what was killed how often, whether all
+trials are accounted for, and whether what had ended was left alone. Trials are tiny; on two cores it takes
+about ten minutes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -80,18 +82,25 @@ def main() -> None:
             tiny.write(Path(folder))
             rows.append(CAMPAIGNS[name](Path(folder), options.trials))
             print(rows[-1], flush=True)
-    found = {
+    write(rows, RESULTS)
+    bad = [row for row in rows if not row.good]
+    print(f"{len(rows)} campaigns, {len(bad)} of them went wrong: {RESULTS}")
+    sys.exit(bool(bad))
+
+
+def write(rows: Sequence[Row], path: Path) -> None:
+    """Writes rows, each with what it was measured on; those of other campaigns stay as they are."""
+    about = {
         "machine": {"cpus": os.cpu_count(), "memory_gb": round(psutil.virtual_memory().total / 1e9)},
         "python": platform.python_version(),
         "commit": commit(),
         "steps": STEPS,
-        "rows": [asdict(row) for row in rows],
     }
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
-    bad = [row for row in rows if not row.good]
-    print(f"{len(rows)} campaigns, {len(bad)} of them went wrong: {RESULTS}")
-    sys.exit(bool(bad))
+    before = json.loads(path.read_text())["rows"] if path.exists() else []
+    found = {row["campaign"]: row for row in before}
+    found |= {row.campaign: {**asdict(row), **about} for row in rows}
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"rows": list(found.values())}, indent=1) + "\n")
 
 
 def searched(folder: Path, trials: int, **changes: object) -> Searched:
