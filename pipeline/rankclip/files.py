@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,13 +31,17 @@ if TYPE_CHECKING:
 
 REMEDY = "make it again with `dvc repro`"
 
+NEW = ".new"
+"""Ends the name of a file that is made, for a moment, to see its permissions."""
+
 
 @contextmanager
 def replace(path: Path, *, keep: bool = False) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well and else vanishes.
 
     With `keep`, what another process has put there by then stays. The parent folder is made when missing;
-    data reach the disk before the name does. What killed writers of `path` left behind is deleted.
+    data reach the disk before the name does. What killed writers of `path` left behind is deleted. Others may
+    read it as any new file, also where a library writes for its user alone.
 
     Raises:
         OSError: with the path as its file name, when the disk is full, in whichever way a library says so.
@@ -46,6 +51,7 @@ def replace(path: Path, *, keep: bool = False) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}.tmp")
     try:
         yield temporary
+        _permit(temporary)
         flush(temporary)
         if keep:
             _put_once(temporary, path)
@@ -58,6 +64,19 @@ def replace(path: Path, *, keep: bool = False) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _permit(temporary: Path) -> None:
+    """Gives a file that only its owner may read, as safetensors writes it, the permissions of a new one."""
+    status = temporary.stat()
+    if stat.S_IMODE(status.st_mode) != stat.S_IRUSR | stat.S_IWUSR or status.st_nlink > 1:
+        return  # a second link is another file's, whose permissions are not ours
+    new = temporary.with_name(f"{temporary.name}{NEW}")  # the umask cannot be read without setting it
+    try:
+        new.touch()
+        temporary.chmod(stat.S_IMODE(new.stat().st_mode))
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def _put_once(source: Path, path: Path) -> None:
@@ -75,8 +94,8 @@ def _sweep(path: Path) -> None:
     file, which must not be written to.
     """
     ours = f".{path.name}.{os.uname().nodename}."
-    for left in path.parent.glob(f"{glob.escape(ours)}*.tmp"):
-        number = left.name.removeprefix(ours).removesuffix(".tmp")
+    for left in path.parent.glob(f"{glob.escape(ours)}*.tmp*"):
+        number = left.name.removeprefix(ours).removesuffix(NEW).removesuffix(".tmp")
         if number.isdecimal() and (int(number) == os.getpid() or not psutil.pid_exists(int(number))):
             left.unlink(missing_ok=True)
 

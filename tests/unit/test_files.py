@@ -6,8 +6,10 @@ import os
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from safetensors.numpy import save_file
 
 from rankclip import files
 from rankclip.errors import DataError, disk_full
@@ -38,10 +40,37 @@ def test_what_killed_writers_left_is_deleted_and_what_others_write_is_not(tmp_pa
     names = [f"a[1].txt.{here}.{living}", f"b.{here}.{gone()}", f"a[1].txt.{here}.x"]
     kept = [tmp_path / f".{name}.tmp" for name in (*names, f"a[1].txt.{elsewhere}.{gone()}")]
     left = [tmp_path / f".a[1].txt.{here}.{number}.tmp" for number in (gone(), os.getpid())]
+    left.append(tmp_path / f".a[1].txt.{here}.{gone()}.tmp.new")
     for file in kept + left:
         file.write_text("half")
     files.write_text(path, "new")
     assert sorted(tmp_path.iterdir()) == sorted([path, *kept])
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_what_a_library_writes_for_its_user_alone_may_be_read_as_any_new_file(
+    umask: int, tmp_path: Path
+) -> None:
+    path, before = tmp_path / "weights.safetensors", os.umask(umask)
+    try:
+        with files.replace(path) as temporary:
+            save_file({"a": np.zeros(1)}, temporary)
+            assert mode(temporary) == 0o600
+    finally:
+        os.umask(before)
+    assert mode(path) == 0o666 & ~umask
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_leaves_the_permissions_of_what_it_links(tmp_path: Path) -> None:
+    private = tmp_path / "private"
+    private.touch(0o600)
+    files.link_or_copy(private, tmp_path / "link")
+    assert mode(private) == 0o600
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
 
 
 def test_a_left_over_link_is_neither_in_the_way_nor_written_through(tmp_path: Path) -> None:
