@@ -35,6 +35,8 @@ QUIET = {
     "PYTHONWARNINGS": "ignore:resource_tracker",  # it cleans up after workers that we end, and complains
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the behaviour that Ray otherwise announces with a warning
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    # Ray tells of every process that dies, into a live table too; so do we, in a line of ours
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "A worker died or was killed while executing a task",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "WANDB_MODE": "disabled",  # img2dataset imports wandb

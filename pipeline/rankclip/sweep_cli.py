@@ -32,7 +32,14 @@ def sweep(
     time_budget: Annotated[
         str | None, typer.Option(metavar="TIME", help="For trials, as 90s, 20m or 8h; re-runs come on top.")
     ] = None,
-    gpu_hours: Annotated[float | None, typer.Option(min=0.0, help="For trials; re-runs come on top.")] = None,
+    gpu_hours: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="For trials, those of earlier calls and under way included, where they train on GPUs; "
+            "re-runs come on top.",
+        ),
+    ] = None,
     concurrent: Annotated[
         int | None, typer.Option(min=1, help="Trials at once; by default as many as fit.")
     ] = None,

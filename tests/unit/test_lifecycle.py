@@ -75,6 +75,22 @@ else:  # in the worker, while it imports what it needs
     time.sleep(0.5)
 """
 
+DEATH = """
+import os
+from rankclip import launch
+
+def die():
+    os.kill(os.getpid(), 9)
+
+with launch.session():
+    import ray
+
+    try:
+        ray.get(ray.remote(max_retries=0)(die).remote())
+    except ray.exceptions.WorkerCrashedError:
+        print("it died")
+"""
+
 
 def wait_until(claim: Callable[[], bool], timeout_s: float = 20.0) -> None:
     deadline = time.monotonic() + timeout_s
@@ -261,3 +277,11 @@ def test_quiet_leaves_what_the_user_set(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.delenv("RAY_USAGE_STATS_ENABLED")
     lifecycle.quiet()
     assert (os.environ["RAY_USAGE_STATS_ENABLED"], os.environ["WANDB_MODE"]) == ("0", "chosen")
+
+
+def test_ray_leaves_it_to_us_to_tell_of_a_process_that_died() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    done = subprocess.run(
+        [sys.executable, "-c", DEATH], env=environment, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("it died\n", "")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from rankclip import composition, config, estimate, files, tracking
+from rankclip import composition, config, estimate, files, launch, tracking
 from rankclip.errors import InputError
 from rankclip.sweep import listed, page, winner
 from rankclip.sweep import plan as plans
@@ -47,7 +47,7 @@ def run(
         typer.echo(line)
     if dry_run:
         return 0
-    for line in ready(plan, limits):
+    for line in ready(plan):
         typer.echo(line, err=True)
     files.write_json(plan.folder / SPEC, plan.spec.dump())
     driver = Driver(plan, limits)
@@ -66,14 +66,8 @@ def run(
     return 0
 
 
-def ready(plan: Plan, limits: Limits) -> Iterator[str]:
-    """Warnings before anything is spent.
-
-    Raises:
-        InputError: GPU-hours are limited where there is no GPU.
-    """
-    if limits.gpu_hours is not None and estimate.device_of(plan.first.machine) == "cpu":
-        raise InputError("--gpu-hours limits GPUs, and there is none here; use --time-budget")
+def ready(plan: Plan) -> Iterator[str]:
+    """Warnings before anything is spent."""
     try:
         tracking.ping(plan.root)
     except Exception as error:  # whatever a server, a database or a network may raise
@@ -122,9 +116,12 @@ def outlook(plan: Plan, limits: Limits) -> Iterator[str]:
     """What a sweep will do, and about how long that takes.
 
     Raises:
-        InputError: the budget does not reach the first rung.
+        InputError: the budget does not reach the first rung, or is of GPU-hours where there is no GPU.
     """
     spec = plan.spec
+    without_gpus = not launch.on_cluster() and estimate.device_of(plan.first.machine) == "cpu"
+    if limits.gpu_hours is not None and without_gpus:
+        raise InputError("--gpu-hours limits GPUs, and there is none here; use --time-budget")
     yield f"{plan.name}: {spec.question}"
     for key, its in spec.space.items():
         also = f", and {', '.join(its.also)}" if its.also else ""

@@ -8,10 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
-from rankclip import complaints, composition, config, files, pretrain
+from rankclip import complaints, composition, config, pretrain
 from rankclip.config import Arm, Study
 from rankclip.errors import InputError
 from rankclip.spec import digest
@@ -103,7 +102,11 @@ class Plan:
         return request.model_copy(update={"key": key})
 
     def of_trial(self, trial: Trial) -> TrainRequest:
-        """The run of a trial."""
+        """The run of a trial.
+
+        Raises:
+            InputError: its settings fit one by one and by twos, but not all together.
+        """
         at = (trial.arm, trial.name, self.spec.seed)
         if at not in self._requests:
             self._requests[at] = self.request(trial.arm, trial.values, self.spec.seed, trial.name)
@@ -123,10 +126,7 @@ def read(name: str, changes: Sequence[str] = (), conf: Path = composition.CONF) 
         InputError: there is no such sweep, or it or a change is wrong.
     """
     path = conf / GROUP / f"{composition.chosen_of(GROUP, name, conf)}.yaml"
-    try:
-        values = composition.value_of(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError) as error:
-        raise InputError(f"{path} is not YAML ({files.one_line(error)})") from None
+    values = composition.read(path)
     if not isinstance(values, dict):
         raise InputError(f"{path} holds no keys; copy another sweep of {conf / GROUP}")
     for key, value in map(composition.parse, changes):

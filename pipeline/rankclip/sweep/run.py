@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rankclip import launch, lifecycle
-from rankclip.errors import Preempted
+from rankclip.errors import InputError, Preempted, RankclipError
 from rankclip.launch.group import workers
 from rankclip.launching import ask_to_stop, gpus_of
+from rankclip.progress import last_report
 from rankclip.sweep import reruns, settings
 from rankclip.sweep.ledger import Ledger, Trial
 from rankclip.sweep.outcome import Outcome, Setting
 from rankclip.sweep.plan import Plan
 from rankclip.sweep.table import Table
-from rankclip.sweep.tracked import Rerun, SweepLog
+from rankclip.sweep.tracked import SweepLog
+from rankclip.sweep.tracked_rows import Rerun
 from rankclip.sweep.tuning import ArmSearch, Resources, rungs, search
 from rankclip.sweep.words import duration
 from rankclip.training.request import METRICS, TrainRequest
@@ -35,7 +37,7 @@ class Limits:
     seconds: float | None = None
     """Of the clock, from the start of the first search on."""
     gpu_hours: float | None = None
-    """Of all trials of the sweep together, those of earlier calls included."""
+    """Of all trials of the sweep together, those of earlier calls and those under way included."""
     together: int | None = None
     """Trials at once; None: as many as the resources allow."""
 
@@ -52,6 +54,8 @@ class Driver:
         self.plan, self.limits = plan, limits
         self.ledger = Ledger.opened(plan.folder)
         self.started = time.monotonic()
+        self.gpus = 0
+        """Of a trial, all its workers together."""
         self.told: Callable[[], bool] = lambda: False
         self.again: list[Rerun] = []
         self.settings: dict[str, list[Setting]] = {}
@@ -100,6 +104,7 @@ class Driver:
             Preempted: we were told to end.
         """
         plan, known, spec = self.plan, self.ledger.of(arm), self.plan.spec.of(arm)
+        given = self.resources(arm)
         table = Table(spec, arm, known, rungs(spec, plan.steps(arm)), curve=self.curve, left=self.left)
 
         def poll() -> None:
@@ -118,7 +123,7 @@ class Driver:
                     arm,
                     self.ledger,
                     plan.of_trial,
-                    self.resources(arm),
+                    given,
                     present=settings.present(spec, plan.study, plan.arms[arm]),
                     done=self.why,
                     changed=changed,
@@ -147,9 +152,16 @@ class Driver:
         return [rerun.request for rerun in self.again if rerun.of(setting)]
 
     def resources(self, arm: str) -> Resources:
-        """Of a trial of an arm, on the Ray there is."""
+        """Of a trial of an arm, on the Ray there is.
+
+        Raises:
+            InputError: GPU-hours are limited, and a trial has no GPU.
+        """
         request = self.plan.request(arm, {}, self.plan.spec.seed, arm)
         count, cpus, gpus = workers(), request.train.threads, gpus_of(request.machine)
+        if self.limits.gpu_hours is not None and not gpus:
+            raise InputError("--gpu-hours limits GPUs, and trials here have none; use --time-budget")
+        self.gpus = gpus * count
         fits = launch.room(cpus * count, gpus * count)
         return Resources(count, cpus, gpus, min(self.limits.together or fits, fits))
 
@@ -176,8 +188,18 @@ class Driver:
         return found
 
     def gpu_hours(self) -> float:
-        """Spent on trials that have ended."""
-        return sum(trial.seconds for trial in self.ledger.trials.values()) / 3600
+        """Spent on trials so far, as if all had the GPUs that a trial has now."""
+        return self.gpus * sum(map(self.trained_s, self.ledger.trials.values())) / 3600
+
+    def trained_s(self, trial: Trial) -> float:
+        """Seconds that a trial has trained; of one under way as far as its curve tells."""
+        if trial.ended:
+            return trial.seconds
+        try:
+            report = last_report(self.curve(trial)) or {}
+        except RankclipError:
+            return 0.0  # its settings do not fit together
+        return float(report.get("elapsed_s", 0.0))
 
     def poll(self) -> None:
         """Several times a second: MLflow is told what is new."""

@@ -17,7 +17,10 @@ from rankclip.sweep.tuning.trial import FAILED, LEFT, growing, train_trial, trai
 from rankclip.training import checkpoint
 from rankclip.training.request import METRICS, STOP, TrainRequest
 from rankclip.training.run import WEIGHTS
+from tests.counted_once import counted_once
 from tests.unit.training import tiny
+
+__all__ = ["counted_once"]
 
 NAMES = ["val/mean_top1"]
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,13 +20,16 @@ from rankclip.launch import guard
 from rankclip.sweep.ledger import Trial
 from rankclip.sweep.tuning import ArmSearch, search
 from rankclip.sweep.tuning.hooks import Follower, Proposer
-from rankclip.training import checkpoint
+from rankclip.training import checkpoint, run
 from rankclip.training.request import STOP
 from rankclip.training.run import WEIGHTS
+from tests import forked
 from tests.unit.sweep.searched import ALONE, ARM, ASHA, Searched, spec, steps
 from tests.unit.training import tiny
 
-FRESH = "import json, sys; from rankclip.training import run; run.train_run(json.loads(sys.argv[1]))"
+
+def train_alone(rank: int, request: dict[str, Any]) -> None:
+    run.train_run(request)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_trials_end_well_early_or_on_purpose_and_the_next_in_the_same_process_is
     assert not [path.name for path in ray_session.iterdir() if path.name != ".cache"]
 
     again = searched.request(trials[3]).model_copy(update={"work": searched.folder / "fresh"})
-    subprocess.run([sys.executable, "-c", FRESH, json.dumps(again.dump())], check=True)
+    forked.run(train_alone, 1, again.dump())
     ours = (searched.folder_of(3) / WEIGHTS).read_bytes()
     assert ours == (again.folder / WEIGHTS).read_bytes()
 
