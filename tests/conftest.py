@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -8,6 +9,9 @@ from xdist.scheduler import LoadScopeScheduling
 from tests.s3 import bucket, s3_server
 
 __all__ = ["bucket", "s3_server"]
+
+# Before torch is there: threads of processes side by side wait for each other far longer than they work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 class _Scheduling(LoadScopeScheduling):

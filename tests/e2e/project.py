@@ -190,8 +190,19 @@ def wait_until(claim: Callable[[], bool], timeout_s: float, what: str) -> float:
     return time.monotonic() - started
 
 
-def kill(project: Project, driver: subprocess.Popen[bytes], within_s: float = 3.0) -> float:
+def kill(
+    project: Project,
+    driver: subprocess.Popen[bytes],
+    within_s: float = 3.0,
+    then: Callable[[], None] = lambda: None,
+) -> float:
     """kill -9 of a driver: soon nothing that was started from the project lives, or writes there.
+
+    Args:
+        project: where it was started.
+        driver: what is killed.
+        within_s: how long the others may live on, seconds.
+        then: called when it is dead.
 
     Returns:
         How long the last process outlived the driver, seconds.
@@ -199,6 +210,7 @@ def kill(project: Project, driver: subprocess.Popen[bytes], within_s: float = 3.
     started = {process.pid for process in project.processes()}
     driver.kill()
     driver.wait()
+    then()
 
     took = wait_until(lambda: not project.processes(), within_s, "the processes of a killed command end")
     before = identity(project.folder)

@@ -19,6 +19,7 @@ CHANGES = (
     "study.seeds=[0]",
     "data=webdataset",
     "evaluation=digits",
+    "evaluation.benchmarks.digits.images=50",
     "train.validation=[digits]",
     "train.validate_every=24",
     *KEPT,

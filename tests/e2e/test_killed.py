@@ -6,6 +6,7 @@ import contextlib
 import json
 import shutil
 import sqlite3
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import yaml
 
 from rankclip.launch import stopping
 from rankclip.training import checkpoint
+from rankclip.training.request import STOP
 from tests.e2e import project
 from tests.e2e.project import STUDY, Project, digests, identity, wait_until
 
@@ -62,8 +64,11 @@ def test_a_new_seed_killed_twice_while_it_trains_ends_as_if_undisturbed_and_the_
     assert {name.split()[0] for name in others} == {"clip/0", "rankclip/0", "rankclip/1"}
 
     first = killed_at_next_checkpoint(study, run, 3.0, "rankclip", "repro")
-    # of a killed dvc's stage it is waited for, and what is frozen cannot save
-    second = killed_at_next_checkpoint(study, run, stopping.ORPHANED_S + 10, "dvc", "repro", "pretrain@clip")
+    dvc = ("dvc", "repro", "pretrain@clip")
+    second = killed_at_next_checkpoint(
+        study, run, stopping.ORPHANED_S + 10, *dvc, then=lambda: thaw(study, run)
+    )
+    assert checkpoint.steps(run)[-1] >= second, "what a killed dvc's stage trains has its time to save"
     study.dvc("repro", "pretrain@clip")
 
     assert 4 <= first < second < 24, "the second driver went on from the first one's checkpoint"
@@ -99,26 +104,42 @@ def forget(study: Project, arm: str, seed: int) -> Path:
     return run
 
 
-def killed_at_next_checkpoint(study: Project, run: Path, within_s: float, *command: str) -> int:
+def killed_at_next_checkpoint(
+    study: Project, run: Path, within_s: float, *command: str, then: Callable[[], None] = lambda: None
+) -> int:
     """Kills a driver when the run has saved another checkpoint; the last step that the run wrote.
 
-    Nothing that it started may live longer than `within_s` seconds.
+    Nothing that it started may live longer than `within_s` seconds. `then` is called when it is dead.
     """
     before = checkpoint.steps(run)
     driver = study.start(*command)
     wait_until(lambda: checkpoint.steps(run) not in ([], before), 120, "a checkpoint")
     freeze(study)  # this run is too short to be met twice otherwise
-    project.kill(study, driver, within_s)
+    project.kill(study, driver, within_s, then)
     assert not (run / "record.json").exists()
     return steps(run / "metrics.jsonl")[-1]
 
 
 def freeze(study: Project) -> None:
     """Stops the process that trains; it can still be killed."""
+    for process in training(study):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.suspend()
+
+
+def thaw(study: Project, run: Path) -> None:
+    """Lets the process that trains go on once it has been asked to stop."""
+    wait_until((run / STOP).exists, 20, "the stage asks its run to stop")
+    for process in training(study):
+        process.resume()
+
+
+def training(study: Project) -> Iterator[psutil.Process]:
+    """The process that trains."""
     for process in study.processes():
         with contextlib.suppress(psutil.NoSuchProcess):
             if process.cmdline()[:1] and process.cmdline()[0].startswith("ray::train_run "):
-                process.suspend()
+                yield process
 
 
 def steps(metrics: Path) -> list[int]:

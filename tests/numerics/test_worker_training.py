@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -119,12 +120,16 @@ def two_workers(tmp_path_factory: pytest.TempPathFactory) -> list[dict[Any, dict
     return on_workers(training, 2, tmp_path_factory.mktemp("training"))
 
 
+@functools.cache
+def alone(name: str, dtype: torch.dtype) -> dict[str, Tensor]:
+    return trained(0, 1, name, dtype, None)
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case)))
 def test_fifty_steps_of_two_workers_are_those_of_one(
     two_workers: list[dict[Any, dict[str, Tensor]]], case: tuple[str, torch.dtype, int | None]
 ) -> None:
-    name, dtype, _ = case
-    one = trained(0, 1, name, dtype, None)
+    one = alone(*case[:2])
     for worker in two_workers:
         for tensor, expected in one.items():
             assert (worker[case][tensor] - expected).norm() <= CASES[case] * expected.norm(), tensor

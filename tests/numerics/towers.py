@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.multiprocessing
 from torch import Tensor, nn
 
 from rankclip.objectives import Objective
 from rankclip.training.step import shuffle_of, train_step
+from tests import forked
 
 ONE = {"name": "constant", "value": 1.0}
 LATER = {"name": "linear", "initial": 0.0, "final": 1.0, "start": 0.5, "end": 1.0}
@@ -116,5 +116,5 @@ def group(rank: int, workers: int, folder: str) -> Iterator[None]:
 
 def on_workers(work: Callable[..., None], workers: int, folder: Path, *options: Any) -> list[Any]:
     """What `work(rank, workers, folder, *options)` saved as `rank-<k>.pt` in `folder`, in real processes."""
-    torch.multiprocessing.spawn(work, args=(workers, str(folder), *options), nprocs=workers)
+    forked.run(work, workers, workers, str(folder), *options)
     return [torch.load(folder / f"rank-{rank}.pt") for rank in range(workers)]

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from bench import (
+    crawling,
     data,
     data_faults,
     drawing,
@@ -65,7 +66,11 @@ def test_a_little_of_every_measurement_runs() -> None:
     json.dumps(found)
 
 
-def test_a_little_of_ingest_index_and_download_is_measured(tmp_path: Path) -> None:
+def test_a_little_of_ingest_index_and_download_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexing, "PHOTOS", 4)
+    monkeypatch.setattr(crawling, "PROCESSES", 1)
     assert ingesting.measure(tmp_path, 500)["rows"] == 500
     found = indexing.measure(tmp_path / "index", 100, 2, rounds=1, rows=2 * indexing.PER_TAR)
     assert (found["tars"], found["joined"]["rows"]) == (2, 2 * indexing.PER_TAR)

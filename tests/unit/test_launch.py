@@ -122,6 +122,7 @@ def ray_session(functions: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(functions))
         patch.delenv("RAY_ADDRESS", raising=False)
+        patch.delenv("OMP_NUM_THREADS", raising=False)
         with launch.session():
             yield
 

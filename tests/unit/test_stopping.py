@@ -113,6 +113,23 @@ def test_when_dvc_is_gone_the_block_is_asked_and_has_its_time(monkeypatch: pytes
     assert ended[1] == lifecycle.STOPPED_BY_US
 
 
+def test_when_dvc_is_gone_a_block_that_does_not_end_has_no_more_than_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended: list[float] = []
+    monkeypatch.setattr(stopping, "ORPHANED_S", 0.2)
+    monkeypatch.setattr(lifecycle, "kill_descendants", lambda: ended.append(time.monotonic()))
+    monkeypatch.setattr(os, "_exit", lambda code: ended.append(code))
+    monkeypatch.setattr(lifecycle, "_alive", lambda process: False)
+    with launch.stoppable(lambda: None):
+        asked = time.monotonic()
+        watch = threading.Thread(target=lifecycle._watch, args=([psutil.Process()], 0.01))
+        watch.start()
+        watch.join(5)
+        assert ended[0] - asked >= 0.2
+        assert ended[1] == lifecycle.STOPPED_BY_US
+
+
 def test_who_takes_too_long_is_ended() -> None:
     with launch.stoppable(lambda: None, grace_s=0.05):
         kill(signal.SIGTERM)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing
 
 from rankclip import distributed
 from rankclip.errors import InputError, Stuck
+from tests import forked
 
 LATE = 1
 
@@ -36,7 +36,7 @@ def work(rank: int, workers: int, folder: str) -> None:
 
 
 def test_the_worker_for_which_the_others_wait_is_named_with_its_place(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(work, args=(2, str(tmp_path)), nprocs=2)
+    forked.run(work, 2, 2, str(tmp_path))
     said = torch.load(tmp_path / "rank-0.pt")
     assert said.startswith(f"rank {LATE} ({os.uname().nodename} process ")
     assert "did not come to where the others waited" in said

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing
 from scipy.stats import kendalltau
 from torch import Tensor
 from torch.nn.functional import cross_entropy, logsigmoid, normalize
@@ -22,6 +21,7 @@ from rankclip.objectives.pairwise import contrastive, cyclic, sigmoid
 from rankclip.objectives.ranking import consistency
 from rankclip.objectives.rows import Rows
 from rankclip.objectives.sampled import Sample
+from tests import forked
 
 N, D, ALPHA = 24, 6, 9.0
 
@@ -315,7 +315,7 @@ def work(rank: int, folder: str) -> None:
 
 
 def test_two_workers_find_the_numbers_of_one_on_the_whole_batch(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(work, args=(str(tmp_path),), nprocs=2)
+    forked.run(work, 2, str(tmp_path))
     one = diagnose(TERMS, CONTROLS, batch())
     first, second = (torch.load(tmp_path / f"rank-{rank}.pt") for rank in range(2))
     assert first == second

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 import torch
-import torch.multiprocessing
 
 from rankclip.objectives.batch import gathered
+from tests import forked
 
 
 def work(rank: int, workers: int, folder: str) -> None:
@@ -27,7 +27,7 @@ def work(rank: int, workers: int, folder: str) -> None:
 
 
 def test_shapes_that_do_not_fit_on_one_worker_are_refused_on_all(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(work, args=(2, str(tmp_path)), nprocs=2)
+    forked.run(work, 2, 2, str(tmp_path))
     assert (
         tmp_path / "rank-0"
     ).read_text() == "embeddings of worker 1 do not fit each other; see what it says"

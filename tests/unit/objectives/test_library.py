@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.multiprocessing
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
@@ -24,6 +23,7 @@ from rankclip.objectives.batch import gathered
 from rankclip.objectives.options import CROSS_MODAL, IN_MODAL
 from rankclip.objectives.pairwise import contrastive
 from rankclip.objectives.ranking import consistency
+from tests import forked
 
 N = 8
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -391,7 +391,7 @@ def trained(options: dict[str, Any], rows: slice) -> dict[str, Tensor]:
 @pytest.fixture(scope="module")
 def two_workers(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, Tensor]]]:
     folder = tmp_path_factory.mktemp("workers")
-    torch.multiprocessing.spawn(work, args=(2, str(folder)), nprocs=2)
+    forked.run(work, 2, 2, str(folder))
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 

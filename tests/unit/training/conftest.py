@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.counted_once import counted_once
 from tests.one_thread import one_thread
 from tests.unit.training import tiny
 
-__all__ = ["one_thread", "tiny_data"]
+__all__ = ["counted_once", "one_thread", "tiny_data"]
 
 
 @pytest.fixture(scope="session")
