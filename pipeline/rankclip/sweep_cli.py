@@ -61,7 +61,7 @@ def sweep(
     is; the winner becomes a file of conf/arm, and only its test scores are read.
     """
     from rankclip.sweep import command
-    from rankclip.sweep.run import Limits
+    from rankclip.sweep.budget import Limits
 
     asked = [*(changes or []), *([f"trials={trials}"] if trials else [])]
     if "=" in name:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import typer
 
 from rankclip import composition, config, estimate, files, launch, tracking
-from rankclip.errors import InputError
+from rankclip.errors import InputError, RunError
 from rankclip.sweep import listed, page, winner
 from rankclip.sweep import plan as plans
-from rankclip.sweep.outcome import AS_IT_IS, Setting
-from rankclip.sweep.plan import Plan
-from rankclip.sweep.run import Driver, Limits
+from rankclip.sweep.budget import Limits
+from rankclip.sweep.outcome import AS_IT_IS, Outcome, Setting
+from rankclip.sweep.plan import SPEC, Plan
+from rankclip.sweep.run import Driver
 from rankclip.sweep.spec import SweepSpec
 from rankclip.sweep.tuning import rungs
 from rankclip.sweep.words import duration
 from rankclip.training.request import TrainRequest
-
-SPEC = "sweep.json"
-"""Name of the file by which a sweep is found again: its specification."""
 
 
 def run(
@@ -43,27 +42,39 @@ def run(
     """
     plan = planned(root, name, changes, study, resume=resume)
     plans.check(plan)
-    for line in outlook(plan, limits):
-        typer.echo(line)
+    say(outlook(plan, limits))
     if dry_run:
         return 0
     for line in ready(plan):
         typer.echo(line, err=True)
-    files.write_json(plan.folder / SPEC, plan.spec.dump())
     driver = Driver(plan, limits)
-    outcome = driver.run()
-    folder = root / "reports" / plan.study.study.name / f"sweep-{name}"
-    page_at = page.write(outcome, folder)
-    listed.write(outcome, folder)
-    for line in page.lines(outcome):
-        typer.echo(line)
+    try:
+        outcome = driver.run()
+    except RunError:
+        if driver.ended:  # else it did not begin
+            say(page.lines(driver.outcome()))
+            typer.echo(str(drawn(plan, driver.outcome())))
+        raise
+    say(page.lines(outcome))
     for found in outcome.winners.values():
         typer.echo(named(plan, found, driver.runs_of(found)))
     shown = driver.log.page()
-    typer.echo(
-        f"{page_at}" + (f"; in MLflow, after `make ui`: http://127.0.0.1:5000{shown}" if shown else "")
-    )
-    return 0
+    at = f"; in MLflow, after `make ui`: http://127.0.0.1:5000{shown}" if shown else ""
+    typer.echo(f"{drawn(plan, outcome)}{at}")
+    return 1 if outcome.lost else 0
+
+
+def say(lines: Iterable[str]) -> None:
+    """Prints them."""
+    for line in lines:
+        typer.echo(line)
+
+
+def drawn(plan: Plan, outcome: Outcome) -> Path:
+    """Writes the page and the tables of a sweep; gives the page's path."""
+    folder = plan.root / "reports" / plan.study.study.name / f"sweep-{plan.name}"
+    listed.write(outcome, folder)
+    return page.write(outcome, folder)
 
 
 def ready(plan: Plan) -> Iterator[str]:
@@ -79,11 +90,11 @@ def ready(plan: Plan) -> Iterator[str]:
 
 def named(plan: Plan, found: Setting, runs: Sequence[TrainRequest]) -> str:
     """Writes a winner down and reads its test scores; what is said of it."""
+    path = None if found.name == AS_IT_IS else winner.write(plan, found, plan.root / composition.CONF)
     scores = winner.on_test(plan, runs)
     test = f"test mean top-1 {100 * scores['mean']['top1']:.1f}" if "mean" in scores else "no test of classes"
-    if found.name == AS_IT_IS:
+    if path is None:
         return f"{found.arm}: nothing searched was better than the arm as it is ({test}, {len(runs)} seeds)"
-    path = winner.write(plan, found, plan.root / composition.CONF)
     use = f"rankclip use {plan.study.study.name} arms.{found.arm}_tuned={path.stem}"
     return f"{found.arm}: {path} is the winner ({test}, {len(runs)} seeds); {use}"
 
@@ -140,11 +151,12 @@ def outlook(plan: Plan, limits: Limits) -> Iterator[str]:
         took = estimate.seconds(plan.request(arm, {}, spec.seed, arm))
         if took is None:
             continue
-        first = took * compared[0] / compared[-1]
-        if limits.seconds is not None and limits.seconds < first:
+        first, share = took * compared[0] / compared[-1], (limits.seconds or math.inf) / len(plan.arms)
+        if share < first and not launch.on_cluster():
+            each = f" of each of {len(plan.arms)} arms" if len(plan.arms) > 1 else ""
             raise InputError(
-                f"--time-budget of {duration(limits.seconds)} is too small for one rung: {compared[0]} steps "
-                f"take about {duration(first)}; raise it, or lower train.steps"
+                f"--time-budget of {duration(limits.seconds or 0)} is too small for one rung{each}: "
+                f"{compared[0]} steps take about {duration(first)}; raise it, or lower train.steps"
             )
         whole = took * (spec.trials + (spec.reruns.best + 1) * spec.reruns.seeds)
         yield f"  {duration(took)} a whole trial, at most {duration(whole)} one after another"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rankclip.sweep.ledger import Trial
@@ -42,4 +42,6 @@ class Outcome:
     winners: Mapping[str, Setting]
     """By arm: of its re-run settings the one with the best mean."""
     ended: str
-    """Why it ended: "complete", "out of budget", "stopped", "failed"; empty while it goes on."""
+    """How it ended: "complete", "out of budget", "stopped", "failed", "failed in part"; empty before."""
+    lost: Mapping[str, str] = field(default_factory=dict)
+    """By arm: what failed of its re-runs, or why there are none."""

@@ -24,6 +24,9 @@ GROUP = "sweep"
 """Folder of `conf/` of sweeps."""
 
 
+SPEC = "sweep.json"
+"""Name of the file by which a sweep is found again: its specification."""
+
 NOT_KNOWN_BY = {"question", "trials", "reruns"}
 """Of a sweep, what changes none of its trials."""
 

@@ -27,7 +27,9 @@ def best(spec: SweepSpec, trials: Sequence[Trial]) -> list[Trial]:
     finished = [trial for trial in trials if trial.state == "finished"]
     if not finished:
         failed = [trial for trial in trials if trial.state == "failed"]
-        begun = "none came to its end: the same command goes on" if trials else "none was begun"
+        left = any(not trial.ended for trial in trials)
+        then = "the same command goes on" if left else "all others were stopped; ask for more trials"
+        begun = f"none came to its end: {then}" if trials else "none was begun"
         why = f"{len(failed)} failed, the first with: {failed[0].error}" if failed else begun
         raise RunError(f"no trial of {len(trials)} finished ({why}); nothing can be compared")
     front = [one for one in finished if not any(_dominates(spec.aims, other, one) for other in finished)]

@@ -2,44 +2,31 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from rankclip import launch, lifecycle
-from rankclip.errors import InputError, Preempted, RankclipError
+from rankclip import files, launch, lifecycle
+from rankclip.errors import InputError, Preempted, RankclipError, RunError
 from rankclip.launch.group import workers
 from rankclip.launching import ask_to_stop, gpus_of
 from rankclip.progress import last_report
 from rankclip.sweep import reruns, settings
-from rankclip.sweep.ledger import Ledger, Trial
+from rankclip.sweep.budget import Budget, Limits
+from rankclip.sweep.ledger import NAME, Ledger, Trial
 from rankclip.sweep.outcome import Outcome, Setting
-from rankclip.sweep.plan import Plan
+from rankclip.sweep.plan import SPEC, Plan
 from rankclip.sweep.table import Table
 from rankclip.sweep.tracked import SweepLog
 from rankclip.sweep.tracked_rows import Rerun
 from rankclip.sweep.tuning import ArmSearch, Resources, rungs, search
-from rankclip.sweep.words import duration
 from rankclip.training.request import METRICS, TrainRequest
 
 OUT_OF_BUDGET = "out of budget"
 STOPPED = "stopped"
 COMPLETE = "complete"
 FAILED = "failed"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a call may spend on trials; re-runs come on top."""
-
-    seconds: float | None = None
-    """Of the clock, from the start of the first search on."""
-    gpu_hours: float | None = None
-    """Of all trials of the sweep together, those of earlier calls and those under way included."""
-    together: int | None = None
-    """Trials at once; None: as many as the resources allow."""
+IN_PART = "failed in part"
 
 
 class Driver:
@@ -52,33 +39,45 @@ class Driver:
 
     def __init__(self, plan: Plan, limits: Limits) -> None:
         self.plan, self.limits = plan, limits
-        self.ledger = Ledger.opened(plan.folder)
-        self.started = time.monotonic()
+        self.budget = Budget(limits, self.gpu_hours)
+        self.ledger = Ledger(plan.folder / NAME)
         self.gpus = 0
         """Of a trial, all its workers together."""
         self.told: Callable[[], bool] = lambda: False
         self.again: list[Rerun] = []
         self.settings: dict[str, list[Setting]] = {}
         self.winners: dict[str, Setting] = {}
-        self.ended = COMPLETE
-        """How a sweep ends that names its winners."""
+        self.lost: dict[str, str] = {}
+        """By arm: what failed of its re-runs, or why there are none."""
+        self.short = False
+        """Whether a budget was spent before an arm had its trials."""
+        self.ended = ""
         self.log = SweepLog(plan.root, plan.folder, self.outcome(), plan.of_trial)
 
     def run(self) -> Outcome:
         """Searches every arm, trains its best settings again and names the winners.
 
+        What fails of an arm costs the others nothing, and is told in `Outcome.lost`.
+
         Raises:
+            InUse: another process runs this sweep.
             Preempted: we were told to end; the same command goes on from there.
-            RunError: no trial of an arm finished, or a re-run failed.
+            RunError: no arm has a winner.
         """
-        with lifecycle.lock(self.plan.folder), launch.stoppable(self.leave) as told, self.tracked():
+        with lifecycle.lock(self.plan.folder), launch.stoppable(self.leave) as told:
             self.told = told.is_set
-            with launch.session(dashboard=True):
-                for arm in self.plan.arms:
+            self.ledger = Ledger.opened(self.plan.folder)  # not before: another driver may have been writing
+            files.write_json(self.plan.folder / SPEC, self.plan.spec.dump())
+            with self.tracked(), launch.session(dashboard=True):
+                arms = list(self.plan.arms)
+                for place, arm in enumerate(arms):
+                    self.budget.share(len(arms) - place)
                     self.search(arm)
-                for arm in self.plan.arms:
+                for arm in arms:
                     self.train_again(arm)
-        return self.outcome(self.ended)
+                if not self.winners:
+                    raise RunError(next(iter(self.lost.values())))
+        return self.outcome()
 
     def leave(self) -> None:
         """Has the re-runs that are under way save and leave; trials are asked by their search."""
@@ -86,16 +85,16 @@ class Driver:
 
     @contextmanager
     def tracked(self) -> Iterator[None]:
-        """MLflow is told how the sweep ended, however it does."""
-        ended = FAILED
+        """Notes how the sweep ends, however it does, and tells MLflow."""
         try:
             yield
-            ended = self.ended
+            self.ended = IN_PART if self.lost else OUT_OF_BUDGET if self.short else COMPLETE
         except Preempted:
-            ended = STOPPED
+            self.ended = STOPPED
             raise
         finally:
-            self.log.close(self.outcome(ended), self.again)
+            self.ended = self.ended or FAILED
+            self.log.close(self.outcome(), self.again)
 
     def search(self, arm: str) -> None:
         """The trials of an arm.
@@ -105,7 +104,7 @@ class Driver:
         """
         plan, known, spec = self.plan, self.ledger.of(arm), self.plan.spec.of(arm)
         given = self.resources(arm)
-        table = Table(spec, arm, known, rungs(spec, plan.steps(arm)), curve=self.curve, left=self.left)
+        table = Table(spec, arm, known, rungs(spec, plan.steps(arm)), curve=self.curve, left=self.budget.left)
 
         def poll() -> None:
             table.refresh()
@@ -130,22 +129,37 @@ class Driver:
                     poll=poll,
                 )
             )
-        if self.why() == OUT_OF_BUDGET and sum(one.ended for one in self.ledger.of(arm)) < plan.spec.trials:
-            self.ended = OUT_OF_BUDGET
+        if self.budget.over and sum(one.ended for one in self.ledger.of(arm)) < spec.trials:
+            self.short = True
         if self.told():
             raise Preempted(
                 "the sweep was stopped, and its trials have saved; the same command goes on from here"
             )
 
     def train_again(self, arm: str) -> None:
-        """The best settings of an arm with fresh seeds."""
-        chosen = reruns.chosen(self.plan, arm, self.ledger.of(arm))
+        """The best settings of an arm with fresh seeds; a setting of which a run fails is not compared.
+
+        Raises:
+            Preempted: we were told to end.
+        """
+        try:
+            chosen = reruns.chosen(self.plan, arm, self.ledger.of(arm))
+        except RunError as error:
+            self.lost[arm] = f"arm {arm}: {error}"
+            return
         runs = reruns.requests(self.plan, arm, chosen)
         asked = [Rerun(arm, name, run) for name, of_it in runs.items() for run in of_it]
         self.again += asked
-        reruns.train([rerun.request for rerun in asked], self.limits.together, self.poll, self.told)
-        self.settings[arm] = reruns.measured(self.plan, arm, chosen, runs)
-        self.winners[arm] = reruns.winner(self.plan.spec, self.settings[arm])
+        try:
+            reruns.train([rerun.request for rerun in asked], self.limits.together, self.poll, self.told)
+        except Preempted:
+            raise
+        except RunError as error:
+            self.lost[arm] = f"arm {arm}, of its re-runs: {error}"
+        whole = {name: of_it for name, of_it in runs.items() if all(run.finished for run in of_it)}
+        self.settings[arm] = reruns.measured(self.plan, arm, chosen, whole)
+        if whole:
+            self.winners[arm] = reruns.winner(self.plan.spec, self.settings[arm])
 
     def runs_of(self, setting: Setting) -> list[TrainRequest]:
         """The re-runs of a setting."""
@@ -167,25 +181,11 @@ class Driver:
 
     def why(self) -> str:
         """Why no more trials are begun; empty while they may be."""
-        if self.told():
-            return STOPPED
-        if self.limits.seconds is not None and time.monotonic() - self.started >= self.limits.seconds:
-            return OUT_OF_BUDGET
-        spent = self.limits.gpu_hours is not None and self.gpu_hours() >= self.limits.gpu_hours
-        return OUT_OF_BUDGET if spent else ""
+        return STOPPED if self.told() else OUT_OF_BUDGET if self.budget.over else ""
 
     def curve(self, trial: Trial) -> Path:
         """Of a trial."""
         return self.plan.of_trial(trial).folder / METRICS
-
-    def left(self) -> dict[str, str]:
-        """What is left of the budget, by name."""
-        found = {}
-        if self.limits.seconds is not None:
-            found["time"] = duration(max(0.0, self.limits.seconds - (time.monotonic() - self.started)))
-        if self.limits.gpu_hours is not None:
-            found["GPU hours"] = f"{max(0.0, self.limits.gpu_hours - self.gpu_hours()):.2f}"
-        return found
 
     def gpu_hours(self) -> float:
         """Spent on trials so far, as if all had the GPUs that a trial has now."""
@@ -205,7 +205,7 @@ class Driver:
         """Several times a second: MLflow is told what is new."""
         self.log.poll(self.outcome, self.again)
 
-    def outcome(self, ended: str = "") -> Outcome:
+    def outcome(self) -> Outcome:
         """What is known now."""
         return Outcome(
             name=self.plan.name,
@@ -215,5 +215,6 @@ class Driver:
             trials=[trial for arm in self.plan.arms for trial in self.ledger.of(arm)],
             settings=[setting for of_arm in self.settings.values() for setting in of_arm],
             winners=self.winners,
-            ended=ended,
+            ended=self.ended,
+            lost=self.lost,
         )

@@ -22,8 +22,9 @@ def state(outcome: Outcome) -> str:
         "failed": "failed",
     }
     left = answers.tally(outcome.trials)["unfinished"]
-    said = f"This sweep {how.get(outcome.ended, f'ended: {outcome.ended}')}"
-    return f"{said}; {labels.count(left, 'trial')} unfinished." if left else f"{said}."
+    said = f"This sweep {how.get(outcome.ended, outcome.ended)}"
+    said = f"{said}; {labels.count(left, 'trial')} unfinished." if left else f"{said}."
+    return " ".join([said, *(f"Of {why}." for why in outcome.lost.values())])
 
 
 def across(outcome: Outcome) -> list[str]:

@@ -46,7 +46,11 @@ def test_of_several_aims_those_are_trained_again_that_none_is_better_than() -> N
         ([], "no trial of 0 finished .none was begun"),
         (
             [trial(0, 0.1, state="stopped")],
-            "no trial of 1 finished .none came to its end: the same command goes on",
+            "no trial of 1 finished .none came to its end: all others were stopped; ask for more trials",
+        ),
+        (
+            [trial(0, 0.1, state="stopped"), trial(1, 0.1, state="proposed")],
+            "no trial of 2 finished .none came to its end: the same command goes on",
         ),
         (
             [Trial("rankclip", 0, {}, "failed", error="loss is not finite")],
