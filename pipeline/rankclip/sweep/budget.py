@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rankclip.sweep.words import duration
+from rankclip.sweep.shown.words import duration
 
 
 @dataclass(frozen=True)

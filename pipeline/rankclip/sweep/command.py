@@ -10,15 +10,16 @@ import typer
 
 from rankclip import composition, config, estimate, files, launch, tracking
 from rankclip.errors import InputError, RunError
-from rankclip.sweep import listed, page, winner
 from rankclip.sweep import plan as plans
+from rankclip.sweep import winner
 from rankclip.sweep.budget import Limits
 from rankclip.sweep.outcome import AS_IT_IS, Outcome, Setting
 from rankclip.sweep.plan import SPEC, Plan
 from rankclip.sweep.run import Driver
+from rankclip.sweep.shown import csv_tables, page
+from rankclip.sweep.shown.words import duration
 from rankclip.sweep.spec import SweepSpec
 from rankclip.sweep.tuning import rungs
-from rankclip.sweep.words import duration
 from rankclip.training.request import TrainRequest
 
 
@@ -73,7 +74,7 @@ def say(lines: Iterable[str]) -> None:
 def drawn(plan: Plan, outcome: Outcome) -> Path:
     """Writes the page and the tables of a sweep; gives the page's path."""
     folder = plan.root / "reports" / plan.study.study.name / f"sweep-{plan.name}"
-    listed.write(outcome, folder)
+    csv_tables.write(outcome, folder)
     return page.write(outcome, folder)
 
 

@@ -16,9 +16,9 @@ from rankclip.sweep.budget import Budget, Limits
 from rankclip.sweep.ledger import NAME, Ledger, Trial
 from rankclip.sweep.outcome import Outcome, Setting
 from rankclip.sweep.plan import SPEC, Plan
-from rankclip.sweep.table import Table
-from rankclip.sweep.tracked import SweepLog
-from rankclip.sweep.tracked_rows import Rerun
+from rankclip.sweep.shown.table import Table
+from rankclip.sweep.tracked.log import SweepLog
+from rankclip.sweep.tracked.rows import Rerun
 from rankclip.sweep.tuning import ArmSearch, Resources, rungs, search
 from rankclip.training.request import METRICS, TrainRequest
 

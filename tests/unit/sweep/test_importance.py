@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from rankclip.sweep import places, standing
-from rankclip.sweep.importance import ENOUGH, LEAST, importance
+from rankclip.sweep.shown import places, standing
+from rankclip.sweep.shown.importance import ENOUGH, LEAST, importance
 from rankclip.sweep.space import Choice, LogUniform, RandInt, Uniform
 from rankclip.sweep.spec import Aim
 from tests.unit.sweep.outcomes import CROSS, RUNGS, TOP1, sweep, trials
@@ -22,7 +22,7 @@ SPACE = sweep().space
 def quick() -> Iterator[None]:
     """Two repeats say as much here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rankclip.sweep.importance.REPEATS", 2)
+        patch.setattr("rankclip.sweep.shown.importance.REPEATS", 2)
         yield
 
 

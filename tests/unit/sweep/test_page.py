@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from rankclip.sweep import answers, evidence, page, sections
-from rankclip.sweep.importance import Importance, Share
 from rankclip.sweep.ledger import Trial
 from rankclip.sweep.outcome import AS_IT_IS, Setting
+from rankclip.sweep.shown import answers, page, settings_section, trials_section
+from rankclip.sweep.shown.importance import Importance, Share
 from tests.unit.sweep.outcomes import CROSS, END, IN, LR, SEEDS, outcome, sweep, trials
 
 BETTER = outcome()
@@ -24,7 +24,7 @@ BETTER = outcome()
 def quick() -> Iterator[None]:
     """Two repeats say as much here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rankclip.sweep.importance.REPEATS", 2)
+        patch.setattr("rankclip.sweep.shown.importance.REPEATS", 2)
         yield
 
 
@@ -126,7 +126,7 @@ def test_seeds_that_only_one_setting_has_are_no_pair() -> None:
 
 def test_arms_are_compared_at_their_best() -> None:
     found = outcome(arms=("clip", "rankclip"))
-    [said] = sections.across(found)
+    [said] = settings_section.across(found)
     assert said.startswith(
         "RankCLIP at its best minus CLIP at its best, equal seeds, equal budgets: 0.0 points"
     )
@@ -135,13 +135,15 @@ def test_arms_are_compared_at_their_best() -> None:
 
 def test_several_arms_are_corrected_together_and_unequal_budgets_are_named() -> None:
     found = outcome(arms=("clip", "rankclip", "cyclip"))
-    assert all("does not stand among 2 such differences (Holm)" in said for said in sections.across(found))
+    assert all(
+        "does not stand among 2 such differences (Holm)" in said for said in settings_section.across(found)
+    )
     fewer = replace(found, trials=found.trials[1:])
-    assert all("equal seeds, unequal budgets" in said for said in sections.across(fewer))
+    assert all("equal seeds, unequal budgets" in said for said in settings_section.across(fewer))
     far = {**found.winners["cyclip"].scores}
     far = {seed: score + 0.3 + 0.001 * (seed % 2) for seed, score in far.items()}
     winners = {**found.winners, "cyclip": replace(found.winners["cyclip"], scores=far)}
-    assert "which stands among 2" in sections.across(replace(found, winners=winners))[1]
+    assert "which stands among 2" in settings_section.across(replace(found, winners=winners))[1]
 
 
 def test_before_the_re_runs_there_is_no_winner() -> None:
@@ -210,9 +212,9 @@ def test_two_weights_of_the_objective_are_drawn_before_more_important_keys() -> 
     ranked: Mapping[str, Share] = {key: Share(0.1, 0.0, 0.2) for key in (LR, END, IN, CROSS)}
     found = Importance(10, 20, 0.5, ranked)
     space = sweep().space
-    assert evidence.pair(space, found) == [CROSS, IN]
-    assert evidence.pair({key: space[key] for key in (CROSS, END, LR)}, found) == [END, LR]
-    assert evidence.pair({CROSS: space[CROSS]}, None) == [CROSS]
+    assert trials_section.pair(space, found) == [CROSS, IN]
+    assert trials_section.pair({key: space[key] for key in (CROSS, END, LR)}, found) == [END, LR]
+    assert trials_section.pair({CROSS: space[CROSS]}, None) == [CROSS]
 
 
 def test_two_weights_that_no_trial_has_together_are_not_drawn_over_each_other() -> None:

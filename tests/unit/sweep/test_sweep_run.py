@@ -15,12 +15,13 @@ import torch
 from rankclip import composition, launch
 from rankclip.config import Study
 from rankclip.errors import InputError, Preempted, RunError
-from rankclip.sweep import budget, command, reruns, sections
+from rankclip.sweep import budget, command, reruns
 from rankclip.sweep import plan as plans
 from rankclip.sweep import run as running
 from rankclip.sweep.budget import Limits
 from rankclip.sweep.plan import Plan
 from rankclip.sweep.run import COMPLETE, FAILED, IN_PART, OUT_OF_BUDGET, STOPPED, Driver
+from rankclip.sweep.shown import settings_section
 from rankclip.sweep.tuning import ArmSearch
 from rankclip.training.request import TrainRequest
 
@@ -133,7 +134,9 @@ def test_an_arm_whose_re_runs_fail_costs_the_others_nothing(searched: Callable[.
     outcome = driver.run()
     assert (outcome.ended, list(outcome.winners)) == (IN_PART, ["rankclip_shuffled"])
     assert outcome.lost == {"rankclip": "arm rankclip, of its re-runs: loss is not finite"}
-    assert "failed in part. Of arm rankclip, of its re-runs: loss is not finite." in sections.state(outcome)
+    assert "failed in part. Of arm rankclip, of its re-runs: loss is not finite." in settings_section.state(
+        outcome
+    )
 
 
 def test_a_setting_of_which_one_seed_fails_is_not_compared(searched: Callable[..., Driver]) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from rankclip.sweep import table, words
 from rankclip.sweep.ledger import Trial
-from rankclip.sweep.table import Table
+from rankclip.sweep.shown import table, words
+from rankclip.sweep.shown.table import Table
 from tests.unit.sweep.outcomes import CROSS, END, IN, LR, RUNGS, TOP1, sweep
 
 VALUES = {CROSS: 0.1234567, IN: 0.5, END: 0.6667}

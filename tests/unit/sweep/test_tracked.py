@@ -17,8 +17,8 @@ from rankclip import files, tracking
 from rankclip.sweep.ledger import Trial
 from rankclip.sweep.outcome import AS_IT_IS, Outcome, Setting
 from rankclip.sweep.spec import SweepSpec
-from rankclip.sweep.tracked import SweepLog
-from rankclip.sweep.tracked_rows import Rerun
+from rankclip.sweep.tracked.log import SweepLog
+from rankclip.sweep.tracked.rows import Rerun
 from rankclip.training.machine import Machine
 from rankclip.training.request import METRICS, TrainRequest
 from tests.unit.training import tiny

@@ -15,8 +15,8 @@ from rich.text import Text
 
 from rankclip.progress import last_report
 from rankclip.report import labels
-from rankclip.sweep import standing, words
 from rankclip.sweep.ledger import Trial
+from rankclip.sweep.shown import standing, words
 from rankclip.sweep.spec import SweepSpec
 
 ENDED_SHOWN = 8

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rankclip.evaluation.statistics import estimate
-from rankclip.sweep import tracked_values
 from rankclip.sweep.outcome import Outcome, Setting
 from rankclip.sweep.space import Choice
+from rankclip.sweep.tracked import values
 from rankclip.tracking import COMPARISON, VIEW_TAG, path
 from rankclip.tracking import view as views
 
@@ -46,7 +46,7 @@ def note(outcome: Outcome, experiment_id: str) -> str:
     """The description, in Markdown."""
     aim = outcome.spec.aims[0]
     better = "larger" if aim.mode == "max" else "smaller"
-    states = tracked_values.counts(outcome)
+    states = values.counts(outcome)
     ended = ", ".join(f"{number} {name.removeprefix('trials.')}" for name, number in states.items())
     return "\n".join(
         [
@@ -79,9 +79,7 @@ def _table(outcome: Outcome) -> list[str]:
     if not outcome.settings:
         return ["No setting was trained again yet, so there is no winner."]
     sign = -1 if outcome.spec.aims[0].mode == "max" else 1
-    ranked = sorted(
-        (one for one in outcome.settings if one.scores), key=lambda one: sign * tracked_values.mean(one)
-    )
+    ranked = sorted((one for one in outcome.settings if one.scores), key=lambda one: sign * values.mean(one))
     head = f"| arm | setting | {outcome.spec.aims[0].metric}, mean over fresh seeds | searched keys |"
     return [head, "|---|---|---|---|", *(_row(outcome, setting) for setting in ranked)]
 

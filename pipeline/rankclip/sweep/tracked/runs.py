@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rankclip.sweep import tracked_page, tracked_rows, tracked_values
 from rankclip.sweep.outcome import Outcome, Setting
-from rankclip.sweep.tracked_rows import Rerun, Row
+from rankclip.sweep.tracked import page, rows, values
+from rankclip.sweep.tracked.rows import Rerun, Row
 from rankclip.tracking import RunLog, Tracker, Weights, link, name_winner
 from rankclip.training.request import METRICS, TrainRequest
 from rankclip.training.run import WEIGHTS
@@ -38,7 +38,7 @@ class Children:
         log.follow(curve)
         log.tag({tag: text for tag, text in row.state.items() if text})
         if row.status:
-            log.log_values(tracked_values.ends(curve, outcome.spec.aims))
+            log.log_values(values.ends(curve, outcome.spec.aims))
             if row.kind == "rerun":
                 link(self._tracker, weights(row.request, log))
             if log.finish(row.status):
@@ -56,11 +56,11 @@ class Children:
         done = [one.request for one in reruns if one.of(setting) and one.request.finished]
         if not done:
             return
-        log = self._open(tracked_rows.of_setting(setting, done[0]), outcome, parent)
+        log = self._open(rows.of_setting(setting, done[0]), outcome, parent)
         won = outcome.winners.get(setting.arm) == setting
         log.tag({"state": "finished", "seeds": str(len(done)), "winner": "yes" if won else "no"})
-        ends = [tracked_values.ends(one.folder / METRICS, outcome.spec.aims) for one in done]
-        log.log_values(tracked_values.aggregates(ends))
+        ends = [values.ends(one.folder / METRICS, outcome.spec.aims) for one in done]
+        log.log_values(values.aggregates(ends))
         log.finish()
 
     def name_winners(self, outcome: Outcome, reruns: Sequence[Rerun]) -> None:
@@ -72,10 +72,10 @@ class Children:
 
     def models(self, outcome: Outcome, reruns: Sequence[Rerun]) -> None:
         """The winners' weights, of the seed that validates best, as versions of one registered model."""
-        best = tracked_values.best(outcome)
+        best = values.best(outcome)
         for arm, setting in outcome.winners.items():
-            seed = tracked_values.best_seed(setting, outcome.spec.aims[0])
-            text = f"{arm}, {setting.name}: {tracked_page.mean(setting)}. The weights are of seed {seed}."
+            seed = values.best_seed(setting, outcome.spec.aims[0])
+            text = f"{arm}, {setting.name}: {page.mean(setting)}. The weights are of seed {seed}."
             for rerun in reruns:
                 log = self._of(rerun)
                 if log and rerun.of(setting) and rerun.request.seed == seed:
@@ -84,15 +84,15 @@ class Children:
                     name_winner(self._tracker, model, weights(rerun.request, log), aliases, text)
 
     def _of(self, rerun: Rerun) -> RunLog | None:
-        return self._runs.get(tracked_rows.of_rerun(rerun).name)
+        return self._runs.get(rows.of_rerun(rerun).name)
 
     def _open(self, row: Row, outcome: Outcome, parent: RunLog) -> RunLog:
-        params = tracked_values.params(row.arm, row.request, outcome.spec.space)
+        params = values.params(row.arm, row.request, outcome.spec.space)
         tags = {**row.tags, "git_commit": self._commit}
         if row.kind == "setting":
             del params["seed"]  # it is of several
         else:
-            tags |= tracked_page.colour(outcome, row.arm)
+            tags |= page.colour(outcome, row.arm)
         return self._tracker.open_run(
             row.name,
             f"{self._key}/{row.name}",

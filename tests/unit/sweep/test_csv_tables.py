@@ -6,8 +6,8 @@ import csv
 import io
 from pathlib import Path
 
-from rankclip.sweep import listed
 from rankclip.sweep.ledger import Trial
+from rankclip.sweep.shown import csv_tables
 from tests.unit.sweep import outcomes
 
 
@@ -18,7 +18,7 @@ def rows(text: str) -> list[dict[str, str]]:
 def test_every_trial_has_a_row_with_its_end_and_its_values() -> None:
     failed = Trial("rankclip", 24, {outcomes.CROSS: 0.5}, "failed", error="it broke, twice")
     outcome = outcomes.outcome(trials=[*outcomes.trials(), failed])
-    found = rows(listed.trials(outcome))
+    found = rows(csv_tables.trials(outcome))
     assert len(found) == 25
     assert found[24] == {
         **dict.fromkeys(found[0], ""),
@@ -38,9 +38,9 @@ def test_every_trial_has_a_row_with_its_end_and_its_values() -> None:
 
 def test_every_fresh_seed_has_a_row_and_the_winner_is_marked(tmp_path: Path) -> None:
     outcome = outcomes.outcome()
-    listed.write(outcome, tmp_path)
-    found = rows((tmp_path / listed.SETTINGS).read_text())
+    csv_tables.write(outcome, tmp_path)
+    found = rows((tmp_path / csv_tables.SETTINGS).read_text())
     assert len(found) == sum(len(setting.scores) for setting in outcome.settings)
     won = {row["setting"] for row in found if row["winner"] == "True"}
     assert won == {outcome.winners["rankclip"].name}
-    assert len(rows((tmp_path / listed.TRIALS).read_text())) == len(outcome.trials)
+    assert len(rows((tmp_path / csv_tables.TRIALS).read_text())) == len(outcome.trials)

@@ -11,10 +11,10 @@ from rankclip.report.ablation import Roles
 from rankclip.report.markup import dot, note, section, text
 from rankclip.report.page import POLICY
 from rankclip.report.style import CSS, arm_colours
-from rankclip.sweep import answers, evidence, plots, sections, standing, words
-from rankclip.sweep.answers import Answer
-from rankclip.sweep.importance import importance
 from rankclip.sweep.outcome import Outcome
+from rankclip.sweep.shown import answers, plots, settings_section, standing, trials_section, words
+from rankclip.sweep.shown.answers import Answer
+from rankclip.sweep.shown.importance import importance
 
 HONEST = (
     "All numbers are of validation. A trial is one seed, and the best of many reads too high; re-runs have "
@@ -26,11 +26,11 @@ HONEST = (
 def lines(outcome: Outcome) -> list[str]:
     """The summary for a terminal: the answer, what each arm's trials came to, and every error."""
     said = [f"{outcome.name} on {outcome.study}: {outcome.spec.question}"]
-    said += [sections.state(outcome)] if sections.state(outcome) else []
+    said += [settings_section.state(outcome)] if settings_section.state(outcome) else []
     found = answers.answers(outcome)
     for answer in found:
         said += ["", *answers.sentences(answer, outcome), *_settings(answer, outcome)]
-    said += ["", *sections.across(outcome)] if sections.across(outcome) else []
+    said += ["", *settings_section.across(outcome)] if settings_section.across(outcome) else []
     said += [""]
     for answer in found:
         counts = answers.tally(answer.trials)
@@ -71,10 +71,10 @@ def page(outcome: Outcome) -> str:
     colours = arm_colours(list(outcome.steps), Roles("", None, None))
     body = [
         _top(outcome, found, colours),
-        sections.settings(outcome, found, colours),
+        settings_section.settings(outcome, found, colours),
         *(_arm(answer, outcome) for answer in found if answer.trials),
         _cost(outcome, found, colours),
-        evidence.trials(outcome, found),
+        trials_section.trials(outcome, found),
     ]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -92,10 +92,10 @@ def _top(outcome: Outcome, found: Sequence[Answer], colours: Mapping[str, str]) 
         f"rankclip sweep of study {outcome.study} · {labels.count(len(found), 'arm')} · "
         f"{labels.count(len(outcome.trials), 'trial')} · {spec.search.name}, stopping: {spec.stopping.name}"
     )
-    banner = sections.state(outcome)
+    banner = settings_section.state(outcome)
     said = [sentence for answer in found for sentence in _paragraphs(answer, outcome)]
-    said += [f'<p class="headline">{text(line)}</p>' for line in sections.across(outcome)]
-    tiles = "".join(sections.tile(answer, outcome, colours[answer.arm]) for answer in found)
+    said += [f'<p class="headline">{text(line)}</p>' for line in settings_section.across(outcome)]
+    tiles = "".join(settings_section.tile(answer, outcome, colours[answer.arm]) for answer in found)
     return (
         f'<header><p class="kicker">{text(kicker)}</p><h1>{text(outcome.name)}</h1>'
         f'<p class="question">{text(spec.question)}</p>'
@@ -114,7 +114,7 @@ def _arm(answer: Answer, outcome: Outcome) -> str:
     space, aim = outcome.spec.of(answer.arm).space, outcome.spec.aims[0]
     found = importance(space, answer.trials, aim)
     rung, read = standing.common(answer.trials, aim)
-    keys = evidence.pair(space, found)
+    keys = trials_section.pair(space, found)
     picture = ""
     plane = plots.landscape(answer, keys, space, aim, rung) if len(read) > 2 and len(keys) == 2 else ""
     if plane:
@@ -133,7 +133,7 @@ def _arm(answer: Answer, outcome: Outcome) -> str:
         "that were stopped, failed or are unfinished are grey and end before.",
     )
     title = labels.arm(answer.arm)
-    return section(title, evidence.important(found, outcome, answer), picture, lines)
+    return section(title, trials_section.important(found, outcome, answer), picture, lines)
 
 
 def _cost(outcome: Outcome, found: Sequence[Answer], colours: Mapping[str, str]) -> str:

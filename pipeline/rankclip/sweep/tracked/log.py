@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rankclip.errors import RankclipError
-from rankclip.sweep import tracked_page, tracked_rows, tracked_values
 from rankclip.sweep.ledger import Trial
 from rankclip.sweep.outcome import Outcome
-from rankclip.sweep.tracked_rows import Rerun, Row
-from rankclip.sweep.tracked_runs import Children
+from rankclip.sweep.tracked import page, rows, values
+from rankclip.sweep.tracked.rows import Rerun, Row
+from rankclip.sweep.tracked.runs import Children
 from rankclip.tracking import COMPARISON, MachineMeter, RunLog, Tracker, git_commit, path
 from rankclip.training.request import TrainRequest
 
@@ -60,9 +60,9 @@ class SweepLog:
     def send(self, outcome: Outcome, reruns: Sequence[Rerun] = ()) -> None:
         """Sends what is new of the sweep, its trials and its re-runs."""
         parent = self._sweep(outcome)
-        for row in (*self._of_trials(outcome.trials), *map(tracked_rows.of_rerun, reruns)):
+        for row in (*self._of_trials(outcome.trials), *map(rows.of_rerun, reruns)):
             self._children.follow(row, outcome, parent)
-        parent.tag(tracked_values.counts(outcome))
+        parent.tag(values.counts(outcome))
         if self._meter is None:
             self._meter, self._read = MachineMeter(), time.monotonic()
         if time.monotonic() - self._read >= MACHINE_EVERY_S:
@@ -80,8 +80,8 @@ class SweepLog:
         for setting in outcome.settings:
             self._children.mean(outcome, setting, reruns, parent)
         self._children.models(outcome, reruns)
-        parent.log_values(tracked_values.winners(outcome))
-        best = tracked_values.best(outcome)
+        parent.log_values(values.winners(outcome))
+        best = values.best(outcome)
         if best:
             parent.tag({"winner": f"{best.arm} {best.name}"})
         self._explain(outcome)
@@ -112,7 +112,7 @@ class SweepLog:
     def _explain(self, outcome: Outcome) -> None:
         experiment = self.tracker.attempt(lambda _, experiment: experiment)
         if experiment is not None:
-            self.tracker.tell(tracked_page.tags(outcome, experiment))
+            self.tracker.tell(page.tags(outcome, experiment))
 
     def _of_trials(self, trials: Sequence[Trial]) -> Iterator[Row]:
         for trial in trials:
@@ -121,4 +121,4 @@ class SweepLog:
                     self._requests[trial.name] = self._request(trial)
                 except RankclipError:
                     continue  # its settings do not fit together; it is in the ledger alone
-            yield tracked_rows.of_trial(trial, self._requests[trial.name])
+            yield rows.of_trial(trial, self._requests[trial.name])

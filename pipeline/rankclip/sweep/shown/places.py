@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from rankclip.sweep import words
+from rankclip.sweep.shown import words
 from rankclip.sweep.space import Choice, Distribution, LogUniform
 
 NOT_SEARCHED = -0.2

@@ -10,9 +10,9 @@ from rankclip.evaluation.statistics.additive import NO_DIFFERENCE, Difference
 from rankclip.evaluation.statistics.correction import adjusted
 from rankclip.evaluation.statistics.estimate import NOTHING, Estimate, mean_interval
 from rankclip.report import labels
-from rankclip.sweep import standing, words
 from rankclip.sweep.ledger import Trial
 from rankclip.sweep.outcome import AS_IT_IS, Outcome, Setting
+from rankclip.sweep.shown import standing, words
 
 LEVEL = 0.95
 CONFIDENCE = f"{100 * LEVEL:g} % interval"

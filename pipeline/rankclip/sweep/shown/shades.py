@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rankclip.sweep import words
+from rankclip.sweep.shown import words
 from rankclip.sweep.spec import Aim
 
 if TYPE_CHECKING:

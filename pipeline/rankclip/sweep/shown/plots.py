@@ -10,11 +10,11 @@ import numpy as np
 
 from rankclip.report import drawing
 from rankclip.report.drawing import GRID, INK, PAPER
-from rankclip.sweep import places, standing, words
-from rankclip.sweep.answers import Answer
 from rankclip.sweep.ledger import Trial
-from rankclip.sweep.places import NOT_SEARCHED
-from rankclip.sweep.shades import Shades
+from rankclip.sweep.shown import places, standing, words
+from rankclip.sweep.shown.answers import Answer
+from rankclip.sweep.shown.places import NOT_SEARCHED
+from rankclip.sweep.shown.shades import Shades
 from rankclip.sweep.space import Distribution
 from rankclip.sweep.spec import Aim
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from rankclip.report import labels
 from rankclip.report.markup import cell, dot, note, section, table, text
-from rankclip.sweep import answers, words
-from rankclip.sweep.answers import CONFIDENCE, Answer
 from rankclip.sweep.outcome import AS_IT_IS, Outcome, Setting
+from rankclip.sweep.shown import answers, words
+from rankclip.sweep.shown.answers import CONFIDENCE, Answer
 
 
 def state(outcome: Outcome) -> str:

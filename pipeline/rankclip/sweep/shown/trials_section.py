@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rankclip.report import labels
 from rankclip.report.markup import cell, folded, note, section, table, text
-from rankclip.sweep import answers, standing, words
-from rankclip.sweep.answers import Answer
-from rankclip.sweep.importance import LEAST, REPEATS, Importance
 from rankclip.sweep.ledger import Trial
 from rankclip.sweep.outcome import Outcome
+from rankclip.sweep.shown import answers, standing, words
+from rankclip.sweep.shown.answers import Answer
+from rankclip.sweep.shown.importance import LEAST, REPEATS, Importance
 from rankclip.sweep.space import Distribution
 
 MOST_OPEN = 16
