@@ -37,11 +37,11 @@ from bench.machine import machine
 from rankclip import composition, files
 from rankclip.errors import RankclipError
 from rankclip.sweep import plan as plans
+from rankclip.sweep import standing
 from rankclip.sweep.budget import Limits
 from rankclip.sweep.ledger import Trial
 from rankclip.sweep.plan import Plan
 from rankclip.sweep.run import Driver
-from rankclip.sweep.shown import standing
 from rankclip.sweep.spec import SweepSpec
 
 ROOT = Path(__file__).parents[1]

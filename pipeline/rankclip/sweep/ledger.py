@@ -40,7 +40,12 @@ class Trial:
     @property
     def name(self) -> str:
         """What messages call it."""
-        return f"{self.arm}/trial-{self.number:03d}"
+        return f"{self.arm}/{self.short}"
+
+    @property
+    def short(self) -> str:
+        """Its name among those of its arm."""
+        return f"trial-{self.number:03d}"
 
     @property
     def ended(self) -> bool:

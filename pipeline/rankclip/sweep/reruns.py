@@ -10,10 +10,11 @@ from typing import Any
 from rankclip import pretrain
 from rankclip.errors import RunError
 from rankclip.launching import forget_stops, in_turn
+from rankclip.sweep import standing
 from rankclip.sweep.ledger import Trial
 from rankclip.sweep.outcome import AS_IT_IS, Setting
 from rankclip.sweep.plan import Plan
-from rankclip.sweep.spec import Aim, SweepSpec
+from rankclip.sweep.spec import SweepSpec
 from rankclip.training.request import METRICS, TrainRequest
 from rankclip.training.run import WEIGHTS
 
@@ -32,23 +33,12 @@ def best(spec: SweepSpec, trials: Sequence[Trial]) -> list[Trial]:
         begun = f"none came to its end: {then}" if trials else "none was begun"
         why = f"{len(failed)} failed, the first with: {failed[0].error}" if failed else begun
         raise RunError(f"no trial of {len(trials)} finished ({why}); nothing can be compared")
-    front = [one for one in finished if not any(_dominates(spec.aims, other, one) for other in finished)]
-    first = spec.aims[0]
-    ranked = sorted(
-        front if len(spec.aims) > 1 else finished, key=lambda one: _value(first, one), reverse=True
-    )
+    aim = spec.aims[0]
+    able = standing.front(finished, spec.aims) if len(spec.aims) > 1 else finished
+    read = {one.number: one.last(aim.metric) for one in able}
+    known = [one for one in able if read[one.number] is not None]  # else it was not finite
+    ranked = sorted(known, key=lambda one: aim.sign * (read[one.number] or 0.0), reverse=True)
     return ranked[: spec.reruns.best]
-
-
-def _value(aim: Aim, trial: Trial) -> float:
-    """Greater is better."""
-    value = trial.last(aim.metric)
-    return float("-inf") if value is None else value if aim.mode == "max" else -value
-
-
-def _dominates(aims: Sequence[Aim], one: Trial, other: Trial) -> bool:
-    pairs = [(_value(aim, one), _value(aim, other)) for aim in aims]
-    return all(mine >= its for mine, its in pairs) and any(mine > its for mine, its in pairs)
 
 
 def delete_weights(plan: Plan, trials: Sequence[Trial]) -> None:
@@ -69,7 +59,7 @@ def chosen(plan: Plan, arm: str, trials: Sequence[Trial]) -> dict[str, Mapping[s
     """The settings of an arm that are trained again, by name: the arm as it is, and the best."""
     as_it_is = science(plan, arm, {})
     others = {
-        trial.name.rpartition("/")[2]: trial.values
+        trial.short: trial.values
         for trial in best(plan.spec, trials)
         if science(plan, arm, trial.values) != as_it_is
     }
@@ -137,5 +127,5 @@ def last(run: TrainRequest, metric: str) -> float:
 
 def winner(spec: SweepSpec, settings: Sequence[Setting]) -> Setting:
     """Of an arm's settings the one with the best mean; of equal ones the first, which is the arm as it is."""
-    sign = 1 if spec.aims[0].mode == "max" else -1
+    sign = spec.aims[0].sign
     return max(settings, key=lambda one: sign * fmean(one.scores.values()))

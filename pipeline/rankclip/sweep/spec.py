@@ -28,6 +28,11 @@ class Aim(Spec):
 
     mode: Literal["max", "min"]
 
+    @property
+    def sign(self) -> int:
+        """1 where more is better, else -1."""
+        return 1 if self.mode == "max" else -1
+
     @field_validator("metric")
     @classmethod
     def _is_not_of_test(cls, metric: str) -> str:

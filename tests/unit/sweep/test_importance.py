@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from rankclip.sweep.shown import places, standing
+from rankclip.sweep import standing
+from rankclip.sweep.shown import places
 from rankclip.sweep.shown.importance import ENOUGH, LEAST, importance
 from rankclip.sweep.space import Choice, LogUniform, RandInt, Uniform
 from rankclip.sweep.spec import Aim

@@ -10,9 +10,10 @@ from rankclip.evaluation.statistics.additive import NO_DIFFERENCE, Difference
 from rankclip.evaluation.statistics.correction import adjusted
 from rankclip.evaluation.statistics.estimate import NOTHING, Estimate, mean_interval
 from rankclip.report import labels
+from rankclip.sweep import standing
 from rankclip.sweep.ledger import Trial
 from rankclip.sweep.outcome import AS_IT_IS, Outcome, Setting
-from rankclip.sweep.shown import standing, words
+from rankclip.sweep.shown import words
 
 LEVEL = 0.95
 CONFIDENCE = f"{100 * LEVEL:g} % interval"
@@ -142,11 +143,11 @@ def _luck(answer: Answer, outcome: Outcome) -> str:
     if best is None or not answer.settings:
         return ""
     # the best is always trained again: a trial that is not there has the settings of the arm as it is
-    again = answer.named(best.name.rpartition("/")[2]) or answer.named(AS_IT_IS)
+    again = answer.named(best.short) or answer.named(AS_IT_IS)
     read = best.last(aim.metric)
     if again is None or read is None:
         return ""
-    mean, sign = answer.level(again).mean, 1 if aim.mode == "max" else -1
+    mean, sign = answer.level(again).mean, aim.sign
     finished = sum(trial.state == "finished" for trial in answer.trials)
     said = (
         f"The best of {labels.count(len(answer.trials), 'trial')} ({finished} of them finished), "

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from rankclip import files
+from rankclip.sweep import standing
 from rankclip.sweep.outcome import Outcome
-from rankclip.sweep.shown import standing
 
 TRIALS, SETTINGS = "trials.csv", "settings.csv"
 

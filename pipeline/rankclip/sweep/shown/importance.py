@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rankclip.evaluation.statistics.estimate import rounding
+from rankclip.sweep import standing
 from rankclip.sweep.ledger import Trial
-from rankclip.sweep.shown import places, standing
+from rankclip.sweep.shown import places
 from rankclip.sweep.space import Distribution
 from rankclip.sweep.spec import Aim
 

@@ -11,8 +11,9 @@ from rankclip.report.ablation import Roles
 from rankclip.report.markup import dot, note, section, text
 from rankclip.report.page import POLICY
 from rankclip.report.style import CSS, arm_colours
+from rankclip.sweep import standing
 from rankclip.sweep.outcome import Outcome
-from rankclip.sweep.shown import answers, plots, settings_section, standing, trials_section, words
+from rankclip.sweep.shown import answers, plots, settings_section, trials_section, words
 from rankclip.sweep.shown.answers import Answer
 from rankclip.sweep.shown.importance import importance
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from rankclip.report import drawing
 from rankclip.report.drawing import GRID, INK, PAPER
+from rankclip.sweep import standing
 from rankclip.sweep.ledger import Trial
-from rankclip.sweep.shown import places, standing, words
+from rankclip.sweep.shown import places, words
 from rankclip.sweep.shown.answers import Answer
 from rankclip.sweep.shown.places import NOT_SEARCHED
 from rankclip.sweep.shown.shades import Shades
@@ -43,7 +44,7 @@ def parallel(answer: Answer, space: Space, aim: Aim) -> str:
             line = [_nudged(its, trial, key) for key, its in space.items()]
             if trial.number in read:
                 line.append(scale.place(read[trial.number]))
-                won = answer.winner is not None and trial.name.endswith(f"/{answer.winner.name}")
+                won = answer.winner is not None and trial.short == answer.winner.name
                 colour, width = (WON, 2.6) if won else (scale.colour(read[trial.number]), 1.5)
                 axes.plot(line, color=colour, linewidth=width, zorder=3 if won else 2)
             else:
@@ -103,7 +104,7 @@ def landscape(answer: Answer, keys: Sequence[str], space: Space, aim: Aim, rung:
         if not any(space[key].name == "choice" for key in keys):
             _shade(axes, spots, values, scale)
         for (trial, value), spot in zip(read, spots, strict=True):
-            won = answer.winner is not None and trial.name.endswith(f"/{answer.winner.name}")
+            won = answer.winner is not None and trial.short == answer.winner.name
             edge, marker = (WON, "D") if won else (INK, "o" if trial.state == "finished" else "v")
             axes.plot(*spot, marker, color=scale.colour(value), markeredgecolor=edge,
                       markeredgewidth=2.0 if won else 0.8, markersize=9 if won else 7)  # fmt: skip

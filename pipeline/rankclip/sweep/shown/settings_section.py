@@ -85,7 +85,7 @@ def settings(outcome: Outcome, found: Sequence[Answer], colours: Mapping[str, st
 def _setting(answer: Answer, setting: Setting, outcome: Outcome, colours: Mapping[str, str]) -> str:
     aim = outcome.spec.aims[0]
     level, gain = answer.level(setting), answer.gain(setting)
-    trial = next((each for each in answer.trials if each.name.endswith(f"/{setting.name}")), None)
+    trial = next((each for each in answer.trials if each.short == setting.name), None)
     won = answer.winner is not None and setting.name == answer.winner.name
     kind = "n sure" if won else "n"
     values = words.values(setting.values, words.short(list(outcome.spec.space)))

@@ -15,8 +15,9 @@ from rich.text import Text
 
 from rankclip.progress import last_report
 from rankclip.report import labels
+from rankclip.sweep import standing
 from rankclip.sweep.ledger import Trial
-from rankclip.sweep.shown import standing, words
+from rankclip.sweep.shown import words
 from rankclip.sweep.spec import SweepSpec
 
 ENDED_SHOWN = 8
@@ -129,7 +130,7 @@ class Table:
         said = [f"{labels.arm(self.arm)}: {len(self._ended)} of {self.spec.trials} trials ended"]
         if best is not None:
             at = "" if standing.step(best) == self.steps else f" at step {standing.step(best)}"
-            said.append(f"best {words.reading(aim, best.last(aim.metric))}{at} ({short(best)})")
+            said.append(f"best {words.reading(aim, best.last(aim.metric))}{at} ({best.short})")
         seconds = self.seconds_left()
         if seconds is not None and len(self._ended) < self.spec.trials:
             said.append(f"about {words.duration(seconds)} to go")
@@ -138,7 +139,7 @@ class Table:
 
     def event(self, trial: Trial, new: bool = False) -> str:
         """What became of a trial, in a line."""
-        aim, head = self.spec.aims[0], f"{self.arm}/{short(trial)}"
+        aim, head = self.spec.aims[0], f"{self.arm}/{trial.short}"
         if trial.state == "failed":
             return f"{head}  failed at step {self.at[trial.number]}: {trial.error}  [{self.summary()}]"
         if new and not trial.ended:
@@ -172,15 +173,10 @@ class Table:
         passed = sum(rung <= standing.step(trial) for rung in self.rungs)
         state = trial.state if trial.ended else "training" if at else "starting"
         return [
-            short(trial),
+            trial.short,
             *(words.value(trial.values[key], 3) if key in trial.values else "" for key in self.names),
             f"{at}/{self.steps}",
             f"{passed}/{len(self.rungs)}",
             words.level(aim, trial.last(aim.metric)),
             Text(state, style=COLOURS.get(state, "dim")),
         ]
-
-
-def short(trial: Trial) -> str:
-    """A trial's name without its arm."""
-    return trial.name.rpartition("/")[2]

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rankclip.report import labels
 from rankclip.report.markup import cell, folded, note, section, table, text
+from rankclip.sweep import standing
 from rankclip.sweep.ledger import Trial
 from rankclip.sweep.outcome import Outcome
-from rankclip.sweep.shown import answers, standing, words
+from rankclip.sweep.shown import answers, words
 from rankclip.sweep.shown.answers import Answer
 from rankclip.sweep.shown.importance import LEAST, REPEATS, Importance
 from rankclip.sweep.space import Distribution
@@ -88,7 +89,7 @@ def trials(outcome: Outcome, found: Sequence[Answer]) -> str:
 def _every(outcome: Outcome, found: Sequence[Answer]) -> str:
     names = words.short(list(outcome.spec.space))
     header = ["trial", "state", *names.values(), "step", *map(words.metric, outcome.spec.aims), "seconds"]
-    sign = 1 if outcome.spec.aims[0].mode == "max" else -1
+    sign = outcome.spec.aims[0].sign
     metric = outcome.spec.aims[0].metric
 
     def rank(trial: Trial) -> tuple[int, float]:

@@ -84,9 +84,9 @@ class SweepLog:
         best = values.best(outcome)
         if best:
             parent.tag({"winner": f"{best.arm} {best.name}"})
-        self._explain(outcome)
-        lacking = "FAILED" if outcome.ended == "failed" else "KILLED"
+        lacking = "FAILED" if outcome.ended.startswith("failed") else "KILLED"
         parent.finish("FINISHED" if set(outcome.winners) == set(outcome.steps) else lacking)
+        self._explain(outcome)
 
     def page(self) -> str:
         """What follows the address of MLflow's pages to open the comparison; empty while unknown."""

@@ -78,7 +78,7 @@ def _link(experiment_id: str, view: str, charts: bool = True) -> str:
 def _table(outcome: Outcome) -> list[str]:
     if not outcome.settings:
         return ["No setting was trained again yet, so there is no winner."]
-    sign = -1 if outcome.spec.aims[0].mode == "max" else 1
+    sign = -outcome.spec.aims[0].sign
     ranked = sorted((one for one in outcome.settings if one.scores), key=lambda one: sign * values.mean(one))
     head = f"| arm | setting | {outcome.spec.aims[0].metric}, mean over fresh seeds | searched keys |"
     return [head, "|---|---|---|---|", *(_row(outcome, setting) for setting in ranked)]

@@ -95,7 +95,7 @@ def winners(outcome: Outcome) -> dict[str, float]:
 
 def best(outcome: Outcome) -> Setting | None:
     """The winner of the arm whose winner has the best mean; None before there is one."""
-    sign = 1 if outcome.spec.aims[0].mode == "max" else -1
+    sign = outcome.spec.aims[0].sign
     ranked = [setting for setting in outcome.winners.values() if setting.scores]
     return max(ranked, key=lambda one: sign * mean(one), default=None)
 
@@ -107,5 +107,4 @@ def mean(setting: Setting) -> float:
 
 def best_seed(setting: Setting, aim: Aim) -> int:
     """The seed of a setting's re-runs that reads best."""
-    sign = 1 if aim.mode == "max" else -1
-    return max(setting.scores, key=lambda seed: sign * setting.scores[seed])
+    return max(setting.scores, key=lambda seed: aim.sign * setting.scores[seed])

@@ -31,7 +31,7 @@ def best(trials: Sequence[Trial], aim: Aim) -> Trial | None:
     able = [trial for trial in trials if trial.state != "failed" and trial.last(aim.metric) is not None]
     farthest = max(map(step, able), default=0)
     there = [trial for trial in able if step(trial) == farthest]
-    sign = 1 if aim.mode == "max" else -1
+    sign = aim.sign
     return max(there, key=lambda trial: sign * (trial.last(aim.metric) or 0.0), default=None)
 
 
@@ -46,12 +46,11 @@ def common(trials: Sequence[Trial], aim: Aim) -> tuple[int, list[tuple[Trial, fl
 
 def front(trials: Sequence[Trial], aims: Sequence[Aim]) -> list[Trial]:
     """The finished trials than which no other is better in one aim and as good in all (Pareto)."""
-    signs = [1 if aim.mode == "max" else -1 for aim in aims]
     able = []
     for trial in trials:
         read = [value for aim in aims if (value := trial.last(aim.metric)) is not None]
         if trial.state == "finished" and len(read) == len(aims):
-            able.append((trial, [sign * value for sign, value in zip(signs, read, strict=True)]))
+            able.append((trial, [aim.sign * value for aim, value in zip(aims, read, strict=True)]))
     return [
         trial
         for trial, own in able
