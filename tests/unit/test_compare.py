@@ -211,6 +211,13 @@ def test_studies_are_compared_on_what_both_measured_on_the_same_data(here: Path)
     )
 
 
+def test_folders_of_equal_names_are_told_apart_by_their_paths(here: Path) -> None:
+    for name in ("a", "b"):
+        shutil.copytree(here / "results/shapes-smoke/clip", here / name / "scores/clip")
+    found = numbers("a/scores/clip", "b/scores/clip")
+    assert found["arms"] == [f"clip ({here / name}/scores/clip)" for name in ("a", "b")]
+
+
 def test_a_set_that_not_all_have_is_left_out(here: Path) -> None:
     path = here / "results/shapes-smoke/clip/results.parquet"
     rows = [row for row in files.read_table(path).to_pylist() if row["benchmark"] != "shape"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -158,11 +159,13 @@ def _merged(found: Sequence[Column]) -> list[Column]:
 
 
 def _named(found: Sequence[Column], study: str | None) -> list[Column]:
-    """Names that differ: of equal ones those of other studies get their folder's."""
-    names = [each.name for each in found]
-    return [
-        replace(each, name=f"{each.name} ({each.path.parent.name}/{each.path.name})")
-        if names.count(each.name) > 1 and each.path.parent.name != study
-        else each
-        for each in found
-    ]
+    """Names that differ: of equal ones those of other studies get their folder's, or all of its path."""
+    for folder in (lambda path: f"{path.parent.name}/{path.name}", str):
+        names = Counter(each.name for each in found)
+        found = [
+            replace(each, name=f"{each.arm} ({folder(each.path)})")
+            if names[each.name] > 1 and each.path.parent.name != study
+            else each
+            for each in found
+        ]
+    return list(found)
