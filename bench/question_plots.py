@@ -6,21 +6,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import drawing
-from bench.question_tables import ARMS, HEADLINE, LEVEL, OVER_WORLDS, SHARE, Scores, fitted, world
+from bench.question_tables import ARMS, BASE, HEADLINE, LEVEL, OVER_WORLDS, SHARE, Scores, fitted, world
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLOURS = {
-    "clip": "#b7bec8", "clip_tuned": "#7d8896", "cyclip": "#9a62c7", "rankclip": "#2f7de1",
-    "rankclip_released": "#c4526b", "rankclip_shuffled": "#d98324", "clip_alpha_replay": "#1b2027",
-    "rankclip_oracle": "#2a9d8f", "rankclip_options": "#3aa0c9",
+    "clip": "#7d8896", "cyclip": "#9a62c7", "rankclip": "#2f7de1", "rankclip_shuffled": "#d98324",
+    "clip_alpha_replay": "#1b2027", "rankclip_released": "#c4526b", "rankclip_options": "#3aa0c9",
+    "rankclip_strong": "#124f9e", "rankclip_shuffled_tuned": "#8f4d08", "rankclip_oracle": "#2a9d8f",
 }  # fmt: skip
 
 
 def draw(found: Scores, folder: Path) -> None:
     """Draws `arms.png` and `ambiguity.png`, as far as their runs are there."""
-    if (SHARE, "clip_tuned") in found:
+    if (SHARE, BASE) in found:
         with drawing.style():
             figure = drawing.figure(9.6, 3.6)
             levels, alphas = figure.subplots(1, 2, width_ratios=[3, 2])
@@ -37,17 +37,17 @@ def draw(found: Scores, folder: Path) -> None:
 def _differences(axes: Axes, found: Scores) -> None:
     """Every arm minus the tuned CLIP: the mean with its interval, and each seed."""
     here = {arm: found[SHARE, arm] for arm in ARMS if (SHARE, arm) in found}
-    model, base = fitted(here, HEADLINE), here["clip_tuned"][HEADLINE]
-    names = [arm for arm in here if arm != "clip_tuned"]
+    model, base = fitted(here, HEADLINE), here[BASE][HEADLINE]
+    names = [arm for arm in here if arm != BASE]
     for place, arm in enumerate(reversed(names)):
-        difference = model.difference(arm, "clip_tuned", LEVEL)
+        difference = model.difference(arm, BASE, LEVEL)
         ends = [100 * (difference.mean - difference.low)], [100 * (difference.high - difference.mean)]
         axes.errorbar([100 * difference.mean], [place], xerr=ends, fmt="o", color=COLOURS[arm], capsize=3)
         own = [100 * (value - base[seed]) for seed, value in here[arm][HEADLINE].items()]
         axes.plot(own, [place - 0.22] * len(own), "|", color=COLOURS[arm], alpha=0.6)
     axes.axvline(0, color="#1b2027", linewidth=0.8)
     axes.set_yticks(range(len(names)), list(reversed(names)))
-    axes.set_title("mean top-1 minus clip_tuned, points (95 % and seeds)")
+    axes.set_title("mean top-1 minus the tuned CLIP, points (95 % and seeds)")
 
 
 def _alphas(axes: Axes, found: Scores) -> None:
