@@ -376,7 +376,7 @@ def beats(folder: Path) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("stop", "code", "within_s"), [(signal.SIGKILL, -signal.SIGKILL, 10), (signal.SIGINT, 130, 20)]
+    ("stop", "code", "within_s"), [(signal.SIGKILL, -signal.SIGKILL, 10), (signal.SIGINT, 130, 45)]
 )
 def test_nothing_of_a_local_ray_outlives_its_driver(
     functions: Path, tmp_path: Path, stop: signal.Signals, code: int, within_s: int
