@@ -28,10 +28,10 @@ def lines(outcome: Outcome) -> list[str]:
     """The summary for a terminal: the answer, what each arm's trials came to, and every error."""
     said = [f"{outcome.name} on {outcome.study}: {outcome.spec.question}"]
     said += [settings_section.state(outcome)] if settings_section.state(outcome) else []
-    found = answers.answers(outcome)
+    found, between = answers.answers(outcome), settings_section.across(outcome)
+    said += ["", *between] if between else []
     for answer in found:
         said += ["", *answers.sentences(answer, outcome), *_settings(answer, outcome)]
-    said += ["", *settings_section.across(outcome)] if settings_section.across(outcome) else []
     said += [""]
     for answer in found:
         counts = answers.tally(answer.trials)
@@ -94,8 +94,8 @@ def _top(outcome: Outcome, found: Sequence[Answer], colours: Mapping[str, str]) 
         f"{labels.count(len(outcome.trials), 'trial')} · {spec.search.name}, stopping: {spec.stopping.name}"
     )
     banner = settings_section.state(outcome)
-    said = [sentence for answer in found for sentence in _paragraphs(answer, outcome)]
-    said += [f'<p class="headline">{text(line)}</p>' for line in settings_section.across(outcome)]
+    said = [f'<p class="headline">{text(line)}</p>' for line in settings_section.across(outcome)]
+    said += [sentence for answer in found for sentence in _paragraphs(answer, outcome)]
     tiles = "".join(settings_section.tile(answer, outcome, colours[answer.arm]) for answer in found)
     return (
         f'<header><p class="kicker">{text(kicker)}</p><h1>{text(outcome.name)}</h1>'
