@@ -90,6 +90,7 @@ def all_reduce(item):
 """
 
 DRIVER = """
+import signal
 import sys
 from rankclip import launch, lifecycle
 
@@ -98,6 +99,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     folder = sys.argv[1]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # behind a shell it is ignored
     lifecycle.run(main)
 """
 
@@ -376,7 +378,7 @@ def beats(folder: Path) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("stop", "code", "within_s"), [(signal.SIGKILL, -signal.SIGKILL, 10), (signal.SIGINT, 130, 45)]
+    ("stop", "code", "within_s"), [(signal.SIGKILL, -signal.SIGKILL, 10), (signal.SIGINT, 130, 20)]
 )
 def test_nothing_of_a_local_ray_outlives_its_driver(
     functions: Path, tmp_path: Path, stop: signal.Signals, code: int, within_s: int
