@@ -45,11 +45,13 @@ KEPT = {
 def main(arguments: Sequence[str]) -> None:
     """Collects, or writes the tables and draws."""
     if arguments == ["collect"]:
-        for name, rows in (
-            (SCORES, list(scores(ROOT))),
-            (SETTINGS, rows_of(ROOT / SWEEP / SETTINGS)),
-            (TRIALS, rows_of(ROOT / SWEEP / TRIALS)),
-        ):
+        collected: dict[str, Sequence[Mapping[str, object]]] = {SCORES: list(scores(ROOT))}
+        if not collected[SCORES]:
+            raise SystemExit(
+                f"{ROOT / 'results'} has none of {', '.join(WORLDS)}; run them first, see {PAGE}"
+            )
+        collected |= {name: question_tables.rows_of(ROOT / SWEEP / name) for name in (SETTINGS, TRIALS)}
+        for name, rows in collected.items():
             write(OUT / name, rows)
             print(f"{OUT / name}: {len(rows)} rows")
         return
@@ -81,12 +83,6 @@ def scores(root: Path) -> Iterator[dict[str, object]]:
                         "ambiguity": vague, "arm": path.parent.name, "seed": seed, "benchmark": benchmark,
                         "metric": metric, "value": f"{value:.6g}",
                     }  # fmt: skip
-
-
-def rows_of(path: Path) -> list[dict[str, object]]:
-    """The rows of a table of the sweep."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return [dict(row) for row in csv.DictReader(file)]
 
 
 def write(path: Path, rows: Sequence[Mapping[str, object]]) -> None:

@@ -80,6 +80,14 @@ def test_tables_replace_what_stands_between_their_marks() -> None:
         question.with_tables(page, {"missing": ""})
 
 
+def test_before_its_runs_are_scored_it_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(question, "ROOT", tmp_path)
+    with pytest.raises(SystemExit, match="results has none of shapes-tuned, shapes-ambiguity-0, "):
+        question.main(["collect"])
+
+
 def test_both_plots_are_drawn(folder: Path, found: Scores) -> None:
     question_plots.draw(found, folder)
     assert all((folder / name).stat().st_size > 5000 for name in ("arms.png", "ambiguity.png"))

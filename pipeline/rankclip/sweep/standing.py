@@ -56,3 +56,11 @@ def front(trials: Sequence[Trial], aims: Sequence[Aim]) -> list[Trial]:
         for trial, own in able
         if not any(other != own and all(a >= b for a, b in zip(other, own, strict=True)) for _, other in able)
     ]
+
+
+def tally(trials: Sequence[Trial]) -> dict[str, int]:
+    """How many trials ended how; `unfinished` are those that a resumed sweep goes on with."""
+    states = {"finished": 0, "stopped": 0, "failed": 0, "unfinished": 0}
+    for trial in trials:
+        states["unfinished" if trial.state == "proposed" else trial.state] += 1
+    return states

@@ -158,14 +158,6 @@ def _luck(answer: Answer, outcome: Outcome) -> str:
     return said + (f"{size} less, as the best of many is." if sign * (read - mean) > 0 else "not less.")
 
 
-def tally(trials: Sequence[Trial]) -> dict[str, int]:
-    """How many trials ended how; `unfinished` are those that a resumed sweep goes on with."""
-    states = {"finished": 0, "stopped": 0, "failed": 0, "unfinished": 0}
-    for trial in trials:
-        states["unfinished" if trial.state == "proposed" else trial.state] += 1
-    return states
-
-
 def work(answer: Answer, outcome: Outcome) -> str:
     """What the trials of an arm took, beside what all of them would have to their ends."""
     done = sum(map(standing.step, answer.trials))

@@ -34,7 +34,7 @@ def lines(outcome: Outcome) -> list[str]:
         said += ["", *answers.sentences(answer, outcome), *_settings(answer, outcome)]
     said += [""]
     for answer in found:
-        counts = answers.tally(answer.trials)
+        counts = standing.tally(answer.trials)
         ended = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
         of = labels.count(len(answer.trials), "trial")
         said.append(f"{labels.arm(answer.arm)}: {of}: {ended}; {answers.work(answer, outcome)}")

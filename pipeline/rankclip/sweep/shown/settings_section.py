@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from rankclip.report import labels
 from rankclip.report.markup import cell, dot, note, section, table, text
+from rankclip.sweep import standing
 from rankclip.sweep.outcome import AS_IT_IS, Outcome, Setting
 from rankclip.sweep.shown import answers, words
 from rankclip.sweep.shown.answers import CONFIDENCE, Answer
@@ -21,7 +22,7 @@ def state(outcome: Outcome) -> str:
         "stopped": "was stopped",
         "failed": "failed",
     }
-    left = answers.tally(outcome.trials)["unfinished"]
+    left = standing.tally(outcome.trials)["unfinished"]
     said = f"This sweep {how.get(outcome.ended, outcome.ended)}"
     said = f"{said}; {labels.count(left, 'trial')} unfinished." if left else f"{said}."
     return " ".join([said, *(f"Of {why}." for why in outcome.lost.values())])

@@ -9,7 +9,7 @@ from rankclip.report.markup import cell, folded, note, section, table, text
 from rankclip.sweep import standing
 from rankclip.sweep.ledger import Trial
 from rankclip.sweep.outcome import Outcome
-from rankclip.sweep.shown import answers, words
+from rankclip.sweep.shown import words
 from rankclip.sweep.shown.answers import Answer
 from rankclip.sweep.shown.importance import LEAST, REPEATS, Importance
 from rankclip.sweep.space import Distribution
@@ -64,11 +64,11 @@ def important(found: Importance | None, outcome: Outcome, answer: Answer) -> str
 
 def trials(outcome: Outcome, found: Sequence[Answer]) -> str:
     """Every trial by its state, errors in their own words."""
-    states = list(answers.tally([]))
+    states = list(standing.tally([]))
     counted = "".join(
         "<tr>"
         + cell(text(labels.arm(answer.arm)))
-        + "".join(cell(str(answers.tally(answer.trials)[name]), "n") for name in states)
+        + "".join(cell(str(standing.tally(answer.trials)[name]), "n") for name in states)
         + cell(f"{len(answer.trials)} of {outcome.spec.trials}", "n")
         + "</tr>"
         for answer in found

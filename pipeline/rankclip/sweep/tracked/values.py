@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rankclip.evaluation.statistics import estimate
+from rankclip.sweep import standing
 from rankclip.sweep.outcome import Outcome, Setting
 from rankclip.sweep.space import Distribution
 from rankclip.sweep.spec import Aim
@@ -78,9 +79,7 @@ def told(values: Sequence[float]) -> dict[str, float]:
 
 def counts(outcome: Outcome) -> dict[str, str]:
     """How many trials ended how, as texts."""
-    states = [trial.state for trial in outcome.trials]
-    names = {"finished": "finished", "stopped": "stopped", "failed": "failed", "proposed": "unfinished"}
-    return {f"trials.{name}": str(states.count(state)) for state, name in names.items()}  # type: ignore[arg-type]
+    return {f"trials.{state}": str(count) for state, count in standing.tally(outcome.trials).items()}
 
 
 def winners(outcome: Outcome) -> dict[str, float]:
